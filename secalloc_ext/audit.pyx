@@ -1,0 +1,80 @@
+# cython: language_level=3
+"""Layer 3: what a heap holds, counted by walking it, and whether it is as it should be. Never on a common path."""
+from libc.string cimport memset
+from secalloc_ext.cache cimport cache_t, heap_t
+from secalloc_ext.chunk cimport KIND_PIECE, KIND_SLAB, frame_t
+from secalloc_ext.pieces cimport PIECE_SIZES
+from secalloc_ext.prim cimport lock_drop, lock_take
+from secalloc_ext.sizeclass cimport BIN_COUNT
+from secalloc_ext.slab cimport slab_count, slab_count_t, slab_is_valid
+
+
+cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
+    """Walk the heap. Slot counts are exact while no other thread allocates or frees in it."""
+    cdef cache_t *cache
+    cdef frame_t *frame
+    cdef slab_count_t count
+    cdef size_t i, left
+    memset(stats, 0, sizeof(stats[0]))
+    lock_take(&heap.account.lock)
+    stats.committed = heap.account.committed
+    stats.committed_peak = heap.account.committed_peak
+    stats.limit = heap.account.limit
+    stats.chunks = heap.account.chunks
+    stats.large_live = heap.large.live
+    stats.large_bytes_live = heap.large.live_bytes
+    stats.large_committed_live = heap.large.live_committed
+    stats.large_free = heap.large.free_count
+    stats.large_committed_free = heap.large.free_committed
+    for i in range(PIECE_SIZES):
+        frame = heap.pieces.free[i]
+        while frame != NULL:
+            stats.pieces_free += 1
+            stats.piece_bytes_free += frame.piece_bytes
+            frame = frame.next
+    cache = heap.caches
+    while cache != NULL:
+        stats.caches += 1
+        for i in range(BIN_COUNT):
+            frame = cache.bins[i].ring
+            for left in range(cache.bins[i].ring_length):
+                count = slab_count(frame)
+                stats.slabs += 1
+                stats.slab_bytes += frame.piece_bytes
+                stats.slots_live += count.live
+                stats.slots_free += count.free
+                stats.slots_taken += count.taken
+                stats.slot_bytes_live += count.live_bytes
+                frame = frame.next
+        cache = cache.next
+    lock_drop(&heap.account.lock)
+
+
+cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
+    """Whether every slot, piece and sum of the heap is as it should be; for tests, with no other thread in it."""
+    cdef audit_t stats
+    cdef cache_t *cache
+    cdef frame_t *frame
+    cdef size_t i, left
+    cdef bint valid = True
+    audit_heap(heap, &stats)
+    if stats.committed != (stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live
+                           + stats.large_committed_free):
+        return False
+    lock_take(&heap.account.lock)
+    for i in range(PIECE_SIZES):
+        frame = heap.pieces.free[i]
+        while frame != NULL:
+            valid = valid and frame.kind == KIND_PIECE and frame.account == &heap.account
+            frame = frame.next
+    cache = heap.caches
+    while cache != NULL:
+        for i in range(BIN_COUNT):
+            frame = cache.bins[i].ring
+            for left in range(cache.bins[i].ring_length):
+                valid = valid and (frame.kind == KIND_SLAB and frame.owner == cache and frame.bin == i
+                                   and slab_is_valid(frame))
+                frame = frame.next
+        cache = cache.next
+    lock_drop(&heap.account.lock)
+    return valid

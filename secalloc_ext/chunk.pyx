@@ -1,0 +1,281 @@
+# cython: language_level=3
+"""Layer 2: who owns which part of the reservation.
+
+Two reservations for the life of the process, far apart, both at addresses the kernel randomises::
+
+    objects   |frame 0      |frame 1      |frame 2      | ...          PROT_NONE but for mapped pieces
+              #|piece       #|piece       #|one large piece ...|#      # guard page
+    metadata  #| frame records | # | bitmaps and states | # | thread caches | #
+
+A chunk of slabs is `count` frames with a piece in each, `PAGE_BYTES` from the frame's start. A large object is a chunk
+of one piece over as many frames as it needs. Metadata is committed up to the highest frame used, ahead of touching.
+
+Callers hold their account's lock. `ranges_lock` guards the list of unused ranges, the high-water mark and the
+metadata's; it is the innermost lock.
+
+Invariants
+    - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there.
+    - account.committed is the sum of piece_bytes * chunk_pieces over the account's chunks.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+from secalloc_ext.mapping cimport (
+    mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
+    mapping_reserve)
+from secalloc_ext.prim cimport (
+    DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT, LINE_BYTES, PAGE_BYTES,
+    SLAB_WORDS_MAX, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
+from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
+
+cdef enum:
+    BIN_EXACT = 32                       # ranges up to this many frames are recycled by exact length
+    RANGE_BINS = BIN_EXACT + 1 + 8 * 20
+    GAP_FRAMES_MAX = 3                   # unused frames left before a new range, at random
+    CACHES_BYTES = 1 << 28               # address space for thread caches
+
+cdef struct region_t:                    # a growing part of the metadata reservation
+    uint8_t *base
+    size_t committed
+    size_t limit
+
+cdef lock_t ranges_lock
+lock_init(&ranges_lock)
+
+cdef region_t records, details, caches
+cdef size_t caches_used
+cdef frame_t *ranges[RANGE_BINS]         # unused ranges by length, linked by `next`; length in chunk_frames
+cdef rng_t gaps
+
+
+cdef int region_grow(region_t *region, size_t used) noexcept nogil:
+    """Have the first `used` bytes of the region committed."""
+    cdef size_t target = (used + (1 << 18) - 1) & ~<size_t>((1 << 18) - 1)
+    cdef int error
+    if used <= region.committed:
+        return ERROR_NONE
+    if target > region.limit:
+        target = region.limit
+    if used > target:
+        return ERROR_ADDRESS_SPACE
+    error = mapping_commit(region.base + region.committed, target - region.committed)
+    if error == ERROR_NONE:
+        region.committed = target
+    return error
+
+
+cdef uint8_t *region_init(region_t *region, uint8_t *base, size_t size) noexcept nogil:
+    """Lay the region behind a guard page at `base`; answers where the next may begin."""
+    region.base = base + PAGE_BYTES
+    region.limit = (size + PAGE_BYTES - 1) & ~<size_t>(PAGE_BYTES - 1)
+    region.committed = 0
+    return region.base + region.limit
+
+
+cdef int reserve_all(size_t bytes) noexcept nogil:
+    """Both reservations for `bytes` of objects; halves the wish until the kernel grants it."""
+    cdef size_t frames, metadata
+    cdef uint8_t *objects
+    cdef uint8_t *base
+    cdef uint8_t *end
+    while bytes >= 64 * FRAME_BYTES:
+        frames = bytes >> FRAME_SHIFT
+        metadata = frames * (sizeof(frame_t) + DETAIL_BYTES) + CACHES_BYTES + 8 * PAGE_BYTES
+        # One page more, so that the last frame too is followed by a guard; frames are aligned to their size.
+        objects = mapping_reserve(bytes + FRAME_BYTES + PAGE_BYTES)
+        base = mapping_reserve(metadata)
+        if objects != NULL and base != NULL:
+            end = region_init(&records, base, frames * sizeof(frame_t))
+            end = region_init(&details, end, frames * DETAIL_BYTES)
+            region_init(&caches, end, CACHES_BYTES)
+            reservation.frames = <frame_t *>records.base
+            reservation.base = <uint8_t *>((<size_t>objects + FRAME_BYTES - 1) & ~<size_t>(FRAME_BYTES - 1))
+            reservation.bytes = bytes
+            return ERROR_NONE
+        bytes >>= 1
+    return ERROR_ADDRESS_SPACE
+
+
+cdef int chunk_init(size_t bytes) noexcept nogil:
+    """Reserve the address space: `bytes`, or as much as RLIMIT_AS allows where that is 0 or less."""
+    cdef size_t allowed = mapping_address_space()
+    cdef int error = ERROR_NONE
+    lock_take(&ranges_lock)
+    if reservation.base == NULL:
+        error = mapping_check_machine()
+        if error == ERROR_NONE:
+            error = mapping_random(gaps.key, sizeof(gaps.key))
+        if error == ERROR_NONE:
+            rng_fill(&gaps)
+            error = reserve_all(allowed if bytes == 0 or bytes > allowed else bytes)
+    lock_drop(&ranges_lock)
+    return error
+
+
+cdef void *chunk_metadata(size_t size) noexcept nogil:
+    cdef void *result = NULL
+    global caches_used
+    size = (size + LINE_BYTES - 1) & ~<size_t>(LINE_BYTES - 1)
+    lock_take(&ranges_lock)
+    if region_grow(&caches, caches_used + size) == ERROR_NONE:
+        result = caches.base + caches_used
+        memset(result, 0, size)  # a forked child hands its parent's out again
+        caches_used += size
+    lock_drop(&ranges_lock)
+    return result
+
+
+cdef size_t range_length(size_t frames) noexcept nogil:
+    """The length at which a range of `frames` is recycled: exact, or eight to a doubling."""
+    cdef size_t step
+    if frames <= BIN_EXACT:
+        return frames
+    step = <size_t>1 << (bits_last(frames) - 3)
+    return (frames + step - 1) & ~(step - 1)
+
+
+cdef size_t range_bin(size_t length) noexcept nogil:
+    cdef unsigned top
+    if length <= BIN_EXACT:
+        return length
+    top = bits_last(length)
+    return BIN_EXACT + 1 + 8 * (top - 5) + ((length >> (top - 3)) & 7)
+
+
+cdef frame_t *range_take(size_t frames, int *error) noexcept nogil:
+    """A run of unused frames, from the list of its length or from the end."""
+    cdef size_t length = range_length(frames)
+    cdef size_t bin = range_bin(length)
+    cdef size_t index, end
+    cdef frame_t *first = NULL
+    if bin >= RANGE_BINS:
+        error[0] = ERROR_ADDRESS_SPACE
+        return NULL
+    lock_take(&ranges_lock)
+    if ranges[bin] != NULL:
+        first = ranges[bin]
+        ranges[bin] = first.next
+    else:
+        index = (reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (GAP_FRAMES_MAX + 1)
+        end = index + length
+        if end > reservation.bytes >> FRAME_SHIFT:
+            error[0] = ERROR_ADDRESS_SPACE
+        else:
+            error[0] = region_grow(&records, end * sizeof(frame_t))
+            if error[0] == ERROR_NONE:
+                error[0] = region_grow(&details, end * DETAIL_BYTES)
+            if error[0] == ERROR_NONE:
+                first = reservation.frames + index
+                first.chunk_first = <uint32_t>index
+                first.chunk_frames = <uint32_t>length
+                reservation.used = end << FRAME_SHIFT
+    lock_drop(&ranges_lock)
+    return first
+
+
+cdef void range_give(frame_t *first) noexcept nogil:
+    cdef size_t bin = range_bin(first.chunk_frames)
+    lock_take(&ranges_lock)
+    first.next = ranges[bin]
+    ranges[bin] = first
+    lock_drop(&ranges_lock)
+
+
+cdef uint8_t *frame_address(frame_t *frame) noexcept nogil:
+    return reservation.base + (<size_t>(frame - reservation.frames) << FRAME_SHIFT)
+
+
+cdef frame_t *chunk_frame(uint32_t index) noexcept nogil:
+    return reservation.frames + index
+
+
+cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece, account_t *account) noexcept nogil:
+    """Make `frame` the record of a mapped piece at `start`."""
+    cdef size_t index = <size_t>(frame - reservation.frames)
+    frame.start = start
+    frame.piece_bytes = piece
+    frame.account = account
+    frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
+    frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
+    frame.chunk_first = first.chunk_first
+    frame.kind = KIND_PIECE
+
+
+cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_t alignment,
+                           int *error) noexcept nogil:
+    """Map a chunk: `count` slab pieces, or one large piece that starts at a multiple of `alignment`.
+
+    Parameters
+    ----------
+    piece : bytes, whole pages; at most PIECE_BYTES_MAX where `count` is above 1
+    alignment : a power of two; above PAGE_BYTES only with `count` 1
+
+    Returns
+    -------
+    The first frame's record; for a large piece, the record of the frame in which it starts. NULL with `error` set.
+    """
+    cdef size_t offset = PAGE_BYTES if alignment <= PAGE_BYTES else alignment
+    cdef size_t frames = count
+    cdef size_t i
+    cdef frame_t *first
+    cdef frame_t *frame
+    cdef uint8_t *start
+    if account.limit != 0 and (piece * count > account.limit or account.committed > account.limit - piece * count):
+        error[0] = ERROR_HEAP_LIMIT
+        return NULL
+    if count == 1:
+        frames = (offset + piece + FRAME_BYTES - 1) >> FRAME_SHIFT
+    first = range_take(frames, error)
+    if first == NULL:
+        return NULL
+    start = frame_address(first) + PAGE_BYTES
+    if alignment > PAGE_BYTES:
+        start = <uint8_t *>((<size_t>start + alignment - 1) & ~(alignment - 1))
+    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags)
+    if error[0] != ERROR_NONE:
+        range_give(first)
+        return NULL
+    first.chunk_pieces = <uint32_t>count
+    first.chunk_used = 0
+    account.chunks += 1
+    account.committed += piece * count
+    if account.committed > account.committed_peak:
+        account.committed_peak = account.committed
+    for i in range(count):
+        frame = reservation.frames + (<size_t>(start + i * FRAME_BYTES - reservation.base) >> FRAME_SHIFT)
+        frame_set(frame, first, start + i * FRAME_BYTES, piece, account)
+    return reservation.frames + (<size_t>(start - reservation.base) >> FRAME_SHIFT)
+
+
+cdef int chunk_release(frame_t *frame) noexcept nogil:
+    """Give a chunk's pages back to the kernel; `frame` is what chunk_create answered. No piece is in any list."""
+    cdef frame_t *first = reservation.frames + frame.chunk_first
+    cdef account_t *account = frame.account
+    cdef size_t piece = frame.piece_bytes
+    cdef size_t count = first.chunk_pieces
+    cdef size_t i
+    cdef int error = mapping_release(frame.start, (count - 1) * FRAME_BYTES + piece)
+    if error != ERROR_NONE:
+        return error
+    for i in range(count):
+        frame[i].kind = KIND_UNUSED
+        frame[i].start = NULL
+    account.chunks -= 1
+    account.committed -= piece * count
+    range_give(first)
+    return ERROR_NONE
+
+
+cdef void chunk_abandon_all() noexcept nogil:
+    """In a forked child: close the holes that the parent's pieces left, for good, and disown what lay there."""
+    cdef size_t i
+    global caches_used
+    if reservation.base == NULL:
+        return
+    if mapping_release(reservation.base, reservation.bytes) != ERROR_NONE:
+        fatal_error("inherited pages cannot be closed")
+    lock_init(&ranges_lock)
+    for i in range(reservation.used >> FRAME_SHIFT):
+        if reservation.frames[i].kind != KIND_UNUSED:
+            reservation.frames[i].kind = KIND_INHERITED
+    memset(ranges, 0, sizeof(ranges))
+    caches_used = 0

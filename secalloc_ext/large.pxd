@@ -1,0 +1,22 @@
+"""Layer 3: large objects, whole pages between guard pages, and the stock of wiped ones."""
+from secalloc_ext.chunk cimport account_t, frame_t
+from secalloc_ext.rng cimport rng_t
+
+cdef enum:
+    LARGE_BINS = 200
+
+cdef struct large_pool_t:        # one a heap, guarded by its account's lock
+    frame_t *free[LARGE_BINS]    # wiped, inaccessible, by length; newest first
+    size_t live
+    size_t live_bytes            # requested sizes
+    size_t live_committed        # their mapped bytes
+    size_t free_count
+    size_t free_committed        # mapped bytes in `free`; at most `retain`
+    size_t retain
+
+cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
+                          int *error) noexcept nogil                       # takes and drops the account's lock
+cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil
+cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil  # requested size, canary checked
+cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil  # in place, or False
+cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil       # lock held: release all but `keep` bytes

@@ -1,0 +1,173 @@
+# cython: language_level=3
+"""Layer 3: large objects.
+
+Each is a chunk of its own, between guard pages, its slack at the end filled with canary::
+
+    #|object: size bytes ........................|0|c|c ... c|#        # guard page, never mapped
+      ^page boundary                             ^slack, 8 bytes or more
+
+Freed, it is wiped, made inaccessible (so a late read or write faults, and no check for zeros is needed when it is
+handed out again) and kept in the pool up to `retain` bytes: a first touch of a secret page costs about ten times an
+ordinary one.
+
+The account's lock guards the pool and an object's change of kind. Wiping happens outside it: a large_free first takes
+the object out of circulation (KIND_LARGE_FREE), then wipes.
+
+Invariant: the account's committed bytes for large objects are live_committed + free_committed.
+"""
+from libc.stdint cimport uint8_t, uint64_t
+from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, account_t, chunk_create, chunk_release, frame_t
+from secalloc_ext.chunk cimport chunk_frame, reservation
+from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
+from secalloc_ext.prim cimport (
+    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, lock_drop, lock_take, size_add, wipe)
+from secalloc_ext.rng cimport rng_secret, rng_t
+from secalloc_ext.slot cimport canary_fill, canary_is_intact
+
+
+cdef size_t bin_of(size_t piece) noexcept nogil:
+    """Eight bins to a doubling of pages."""
+    cdef size_t pages = piece // PAGE_BYTES
+    cdef unsigned top
+    if pages < 8:
+        return pages
+    top = bits_last(pages)
+    return 8 * (top - 2) + ((pages >> (top - 3)) & 7)
+
+
+cdef void pool_unlink(large_pool_t *pool, frame_t *object) noexcept nogil:
+    if object.previous != NULL:
+        object.previous.next = object.next
+    else:
+        pool.free[bin_of(object.piece_bytes)] = object.next
+    if object.next != NULL:
+        object.next.previous = object.previous
+    pool.free_count -= 1
+    pool.free_committed -= object.piece_bytes
+
+
+cdef void pool_link(large_pool_t *pool, frame_t *object) noexcept nogil:
+    cdef size_t bin = bin_of(object.piece_bytes)
+    object.previous = NULL
+    object.next = pool.free[bin]
+    if object.next != NULL:
+        object.next.previous = object
+    pool.free[bin] = object
+    pool.free_count += 1
+    pool.free_committed += object.piece_bytes
+
+
+cdef frame_t *pool_find(large_pool_t *pool, size_t piece) noexcept nogil:
+    """A free one of `piece` bytes, or up to an eighth more: all of its slack will be canary."""
+    cdef size_t bin = bin_of(piece)
+    cdef size_t last = bin + 1
+    cdef frame_t *object
+    while bin <= last and bin < LARGE_BINS:
+        object = pool.free[bin]
+        while object != NULL:
+            if piece <= object.piece_bytes <= piece + piece // 8:
+                pool_unlink(pool, object)
+                return object
+            object = object.next
+        bin += 1
+    return NULL
+
+
+cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
+    cdef size_t bin = LARGE_BINS
+    cdef frame_t *object
+    while bin > 0 and pool.free_committed > keep:
+        bin -= 1
+        while pool.free[bin] != NULL and pool.free_committed > keep:
+            object = pool.free[bin]
+            pool_unlink(pool, object)
+            if chunk_release(object) != ERROR_NONE:
+                pool_link(pool, object)  # no map entry to be had for the hole: it stays in stock
+                return
+
+
+cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
+                          int *error) noexcept nogil:
+    """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES."""
+    cdef size_t piece = 0
+    cdef bint recycled
+    cdef frame_t *object = NULL
+    if size_add(size, SLACK_MIN + PAGE_BYTES - 1, &piece) or piece > reservation.bytes \
+            or alignment > reservation.bytes:
+        error[0] = ERROR_SIZE
+        return NULL
+    piece &= ~<size_t>(PAGE_BYTES - 1)
+    lock_take(&account.lock)
+    if alignment <= PAGE_BYTES:
+        object = pool_find(pool, piece)
+    recycled = object != NULL
+    if object == NULL:
+        object = chunk_create(account, piece, 1, alignment, error)
+    if object == NULL and pool.free_count > 0:
+        large_drop(pool, 0)
+        object = chunk_create(account, piece, 1, alignment, error)
+    if object != NULL:
+        object.kind = KIND_LARGE
+        object.object_bytes = size
+        object.canary = rng_secret(rng)
+        chunk_frame(object.chunk_first).chunk_used = 1
+        pool.live += 1
+        pool.live_bytes += size
+        pool.live_committed += object.piece_bytes
+    lock_drop(&account.lock)
+    if object == NULL:
+        return NULL
+    if recycled and mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    canary_fill(object.canary, object.start + size, object.start + object.piece_bytes, size)
+    return object
+
+
+cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
+    cdef size_t size = object.object_bytes
+    if object.kind == KIND_LARGE_FREE or object.kind == KIND_PIECE:
+        fatal_error("double free")
+    if p != object.start:
+        fatal_error("pointer into the middle of an object")
+    if not canary_is_intact(object.canary, object.start + size, object.start + object.piece_bytes, size):
+        fatal_error("overflow")
+    return size
+
+
+cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
+    cdef account_t *account = object.account
+    cdef size_t size
+    lock_take(&account.lock)
+    size = large_size(object, p)
+    object.kind = KIND_LARGE_FREE
+    pool.live -= 1
+    pool.live_bytes -= size
+    lock_drop(&account.lock)
+
+    wipe(object.start, object.piece_bytes)
+    if mapping_protect(object.start, object.piece_bytes, ACCESS_NONE) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+    lock_take(&account.lock)
+    chunk_frame(object.chunk_first).chunk_used = 0
+    pool.live_committed -= object.piece_bytes
+    pool_link(pool, object)
+    large_drop(pool, pool.retain)
+    lock_drop(&account.lock)
+
+
+cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:
+    """Change the requested size within the pages there are, if at least half of them stay in use."""
+    cdef account_t *account = object.account
+    cdef uint8_t *end = object.start + object.piece_bytes
+    cdef size_t old = object.object_bytes
+    if size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
+        return False
+    if size > old:
+        wipe(object.start + old, size - old)
+    canary_fill(object.canary, object.start + size, end, size)
+    lock_take(&account.lock)
+    object.object_bytes = size
+    pool.live_bytes += size - old
+    lock_drop(&account.lock)
+    return True

@@ -1,0 +1,25 @@
+"""Layer 1: address space and pages. The only file that makes system calls; every failure is one ERROR_* of prim.h."""
+from libc.stdint cimport uint8_t
+
+cdef enum backend_t:
+    BACKEND_SECRETMEM = 1  # memfd_secret: absent from the kernel's direct map
+    BACKEND_MLOCK = 2      # anonymous, locked, left out of core dumps; visible to root
+
+cdef enum access_t:
+    ACCESS_NONE = 0
+    ACCESS_READ = 1
+    ACCESS_READ_WRITE = 2
+
+ctypedef void (*fork_handler_t)() noexcept nogil
+
+cdef int mapping_check_machine() noexcept nogil                            # ERROR_NONE, or why nothing will work
+cdef size_t mapping_address_space() noexcept nogil                         # bytes that RLIMIT_AS lets us reserve
+cdef uint8_t *mapping_reserve(size_t size) noexcept nogil                  # PROT_NONE, uncounted; NULL when refused
+cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil        # ordinary zeroed memory, for metadata
+cdef int mapping_probe(unsigned flags) noexcept nogil                      # would memfd_secret(flags) work?
+cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
+                        unsigned flags) noexcept nogil                     # `count` pieces, `stride` bytes apart
+cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil       # back to PROT_NONE; the pages are gone
+cdef int mapping_protect(uint8_t *first, size_t size, int access) noexcept nogil
+cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole
+cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil

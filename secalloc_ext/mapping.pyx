@@ -1,0 +1,170 @@
+# cython: language_level=3
+"""Layer 1: reservations, memfd_secret pieces, protection, release.
+
+Called by `chunk` (under its lock) and by `heap` (start-up, fork). Keeps no state of its own.
+
+A chunk of pieces is one file, mapped piece by piece over the PROT_NONE reservation, so that what lies between two
+pieces stays a hole that costs neither memory nor RLIMIT_MEMLOCK::
+
+    file          |piece 0|piece 1|piece 2|
+    addresses  ...#|piece 0|#......|piece 1|#......|piece 2|#...      # guard page   . unmapped as well
+                   ^first   <------------->
+                                stride
+
+Invariants
+    - No descriptor outlives the call that opened it: an open secretmem descriptor can be stolen by pidfd_getfd(2).
+    - A failed mapping_create leaves the span as it was: PROT_NONE, nothing charged.
+    - A mapped piece is MADV_DONTFORK: a child finds a hole there, which `heap` closes at once.
+"""
+from libc.stdint cimport uint8_t
+from secalloc_ext.prim cimport (
+    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE,
+    ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
+from secalloc_ext.sys cimport (
+    EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
+    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, O_CLOEXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
+    mlock, mmap, mprotect, pthread_atfork, rlimit, sysconf)
+
+
+cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
+
+
+cdef int mapping_check_machine() noexcept nogil:
+    """ERROR_PAGE_SIZE where pages are not PAGE_BYTES long: guards and slots are laid out for that size."""
+    return ERROR_NONE if sysconf(_SC_PAGESIZE) == PAGE_BYTES else ERROR_PAGE_SIZE
+
+
+cdef size_t mapping_address_space() noexcept nogil:
+    """Bytes to reserve for objects: 1 TiB, or a quarter of RLIMIT_AS, the rest being the program's own."""
+    cdef rlimit limit
+    cdef size_t size = RESERVATION_BYTES_MAX
+    if getrlimit(RLIMIT_AS, &limit) != 0:
+        return size
+    while limit.rlim_cur != RLIM_INFINITY and size > limit.rlim_cur / 4 and size > FRAME_BYTES:
+        size >>= 1
+    return size
+
+
+cdef uint8_t *mapping_reserve(size_t size) noexcept nogil:
+    cdef void *first = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    return NULL if first == MAP_FAILED else <uint8_t *>first
+
+
+cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil:
+    return ERROR_NONE if mprotect(first, size, PROT_READ | PROT_WRITE) == 0 else ERROR_MAP_COUNT
+
+
+cdef int error_of_file(int code) noexcept nogil:
+    """Why memfd_secret(2) refused."""
+    if code == ENOSYS:
+        return ERROR_UNSUPPORTED
+    if code == EPERM:
+        return ERROR_FORBIDDEN
+    if code == EINVAL:
+        return ERROR_FLAGS
+    if code == EMFILE or code == ENFILE:
+        return ERROR_FILES
+    return ERROR_OTHER
+
+
+cdef int error_of_piece(int code) noexcept nogil:
+    """Why mmap(2) of a piece refused: the secretmem file answers EAGAIN over RLIMIT_MEMLOCK."""
+    if code == EAGAIN:
+        return ERROR_MEMLOCK
+    if code == ENOMEM:
+        return ERROR_MAP_COUNT
+    return ERROR_OTHER
+
+
+cdef int mapping_probe(unsigned flags) noexcept nogil:
+    cdef int fd = memfd_secret(flags | <unsigned>O_CLOEXEC)
+    if fd < 0:
+        return error_of_file(errno)
+    close(fd)
+    return ERROR_NONE
+
+
+cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, unsigned flags) noexcept nogil:
+    cdef int error = ERROR_NONE
+    cdef size_t i
+    cdef int fd = memfd_secret(flags | <unsigned>O_CLOEXEC)
+    if fd < 0:
+        return error_of_file(errno)
+    if ftruncate(fd, <long>(piece * count)) != 0:
+        error = ERROR_OTHER
+    for i in range(count):
+        if error != ERROR_NONE:
+            break
+        if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                <long>(i * piece)) == MAP_FAILED:
+            error = error_of_piece(errno)
+    close(fd)
+    return error
+
+
+cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t count) noexcept nogil:
+    cdef size_t i
+    for i in range(count):
+        if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) == MAP_FAILED:
+            return error_of_piece(errno)
+        if mlock(first + i * stride, piece) != 0:
+            return ERROR_MEMLOCK if errno in (EAGAIN, ENOMEM, EPERM) else ERROR_OTHER
+        if madvise(first + i * stride, piece, MADV_DONTDUMP) != 0:
+            return ERROR_OTHER
+    return ERROR_NONE
+
+
+cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
+                        unsigned flags) noexcept nogil:
+    """Map `count` pieces of `piece` bytes (whole pages) at `first`, `first + stride`, ..."""
+    cdef int error
+    cdef size_t i
+    if backend == BACKEND_SECRETMEM:
+        error = map_secret_pieces(first, piece, stride, count, flags)
+    else:
+        error = map_locked_pieces(first, piece, stride, count)
+    for i in range(count):
+        if error != ERROR_NONE:
+            break
+        if madvise(first + i * stride, piece, MADV_DONTFORK) != 0:
+            error = ERROR_OTHER
+    if error != ERROR_NONE and mapping_release(first, (count - 1) * stride + piece) != ERROR_NONE:
+        fatal_error("pages cannot be released")
+    return error
+
+
+cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil:
+    """One PROT_NONE mapping over the span. Refunds memlock; the kernel zeroes the pages as it frees them."""
+    if mmap(first, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED:
+        return ERROR_MAP_COUNT
+    return ERROR_NONE
+
+
+cdef int mapping_protect(uint8_t *first, size_t size, int access) noexcept nogil:
+    cdef int protection = PROT_NONE
+    if access == ACCESS_READ:
+        protection = PROT_READ
+    elif access == ACCESS_READ_WRITE:
+        protection = PROT_READ | PROT_WRITE
+    return ERROR_NONE if mprotect(first, size, protection) == 0 else ERROR_MAP_COUNT
+
+
+cdef int mapping_random(void *buffer, size_t size) noexcept nogil:
+    """Random bytes from getrandom(2), straight to where they are wanted."""
+    cdef uint8_t *next = <uint8_t *>buffer
+    cdef ssize_t got
+    while size > 0:
+        got = getrandom(next, size, 0)
+        if got < 0:
+            if errno == EINTR:
+                continue
+            return ERROR_OTHER
+        next += got
+        size -= <size_t>got
+    return ERROR_NONE
+
+
+cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil:
+    return ERROR_NONE if pthread_atfork(prepare, parent, child) == 0 else ERROR_OTHER

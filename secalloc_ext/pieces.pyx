@@ -1,0 +1,120 @@
+# cython: language_level=3
+"""Layer 3: a heap's stock of mapped pieces that are no slab at present, and its growth by chunks.
+
+The account's lock is held in every call.
+
+Invariants
+    - A piece in `free` is all zero, of kind KIND_PIECE, and its chunk's chunk_used does not count it.
+    - chunk_used of a chunk is the number of its pieces that are slabs.
+"""
+from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, frame_t
+from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX
+
+cdef enum:
+    CHUNK_SHARE = 8                  # a new chunk is at most this part of what the heap has committed
+    CHUNK_PIECES_MAX = 32
+
+cdef size_t[PIECE_SIZES] PIECE_BYTES = [4096, 8192, 16384, 32768, 65536, PIECE_BYTES_MAX]
+
+
+cdef size_t pieces_index(size_t bytes) noexcept nogil:
+    """The smallest piece that holds `bytes`, or the largest there is."""
+    cdef size_t i = 0
+    while i < PIECE_LARGEST and PIECE_BYTES[i] < bytes:
+        i += 1
+    return i
+
+
+cdef void link(pieces_t *pieces, frame_t *piece) noexcept nogil:
+    cdef size_t i = pieces_index(piece.piece_bytes)
+    piece.previous = NULL
+    piece.next = pieces.free[i]
+    if piece.next != NULL:
+        piece.next.previous = piece
+    pieces.free[i] = piece
+
+
+cdef void unlink(pieces_t *pieces, frame_t *piece) noexcept nogil:
+    if piece.previous != NULL:
+        piece.previous.next = piece.next
+    else:
+        pieces.free[pieces_index(piece.piece_bytes)] = piece.next
+    if piece.next != NULL:
+        piece.next.previous = piece.previous
+
+
+cdef frame_t *pieces_take(pieces_t *pieces, size_t smallest, size_t largest) noexcept nogil:
+    """A free piece with a size index from `smallest` to `largest`, taken out of the lists; NULL if none."""
+    cdef size_t i
+    cdef frame_t *piece
+    for i in range(smallest, largest + 1):
+        piece = pieces.free[i]
+        if piece != NULL:
+            unlink(pieces, piece)
+            chunk_frame(piece.chunk_first).chunk_used += 1
+            return piece
+    return NULL
+
+
+cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *error) noexcept nogil:
+    """Map a chunk of pieces; near a limit fewer, then smaller ones, down to size index `smallest`."""
+    cdef size_t count = 1
+    cdef size_t i
+    cdef frame_t *first = NULL
+    if index == PIECE_LARGEST:
+        count = pieces.account.committed // (CHUNK_SHARE * <size_t>PIECE_BYTES_MAX)
+        count = 1 if count == 0 else CHUNK_PIECES_MAX if count > CHUNK_PIECES_MAX else count
+    while True:
+        first = chunk_create(pieces.account, PIECE_BYTES[index], count, PAGE_BYTES, error)
+        if first != NULL:
+            break
+        if count > 1:
+            count >>= 1
+        elif index > smallest:
+            index -= 1
+        else:
+            return False
+    for i in range(count):
+        link(pieces, first + i)
+    return True
+
+
+cdef bint chunk_drop(pieces_t *pieces, frame_t *piece) noexcept nogil:
+    """Release the chunk of a piece if no piece of it is in use."""
+    cdef frame_t *first = chunk_frame(piece.chunk_first)
+    cdef size_t i, count = first.chunk_pieces
+    if first.chunk_used != 0:
+        return False
+    for i in range(count):
+        unlink(pieces, first + i)
+    if chunk_release(first) == ERROR_NONE:
+        return True
+    for i in range(count):               # no map entry to be had for the hole: it stays
+        link(pieces, first + i)
+    return False
+
+
+cdef void pieces_drop(pieces_t *pieces, size_t keep) noexcept nogil:
+    """Release empty chunks until at most `keep` bytes of free pieces are left."""
+    cdef size_t i, free_bytes = 0
+    cdef frame_t *piece
+    for i in range(PIECE_SIZES):
+        piece = pieces.free[i]
+        while piece != NULL:
+            free_bytes += piece.piece_bytes
+            piece = piece.next
+    for i in range(PIECE_SIZES):
+        piece = pieces.free[i]
+        while piece != NULL and free_bytes > keep:
+            if chunk_frame(piece.chunk_first).chunk_used == 0:
+                free_bytes -= chunk_frame(piece.chunk_first).chunk_pieces * piece.piece_bytes
+                # Its pieces may stand anywhere in the list: begin again. Ends when nothing can be dropped.
+                piece = pieces.free[i] if chunk_drop(pieces, piece) else piece.next
+            else:
+                piece = piece.next
+
+
+cdef void pieces_give(pieces_t *pieces, frame_t *piece) noexcept nogil:
+    """Take a retired slab back."""
+    chunk_frame(piece.chunk_first).chunk_used -= 1
+    link(pieces, piece)

@@ -1,0 +1,50 @@
+"""Layer 0 for Cython: prim.h's names, word for word. prim.h holds the glossary and the contracts."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "prim.h" nogil:
+    bint likely(bint)
+    bint unlikely(bint)
+    enum:
+        PAGE_BYTES, FRAME_SHIFT, FRAME_BYTES, PIECE_BYTES_MAX, SLACK_MIN, SLOT_BYTES_MIN
+        SLAB_SLOTS_MAX, SLAB_WORDS_MAX, LINE_BYTES, DETAIL_BYTES
+    enum:
+        ERROR_NONE, ERROR_UNSUPPORTED, ERROR_FORBIDDEN, ERROR_FLAGS, ERROR_MEMLOCK, ERROR_MAP_COUNT, ERROR_FILES
+        ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_SIZE, ERROR_HEAPS, ERROR_PAGE_SIZE, ERROR_INHERITED, ERROR_OTHER
+
+    void fatal_error(const char *phrase) noexcept
+
+    void errno_set(int code) noexcept
+
+    uint64_t atomic_load_relaxed(const uint64_t *p) noexcept
+    uint64_t atomic_load_acquire(const uint64_t *p) noexcept
+    void atomic_store_relaxed(uint64_t *p, uint64_t v) noexcept
+    void atomic_store_release(uint64_t *p, uint64_t v) noexcept
+    uint64_t atomic_or_release(uint64_t *p, uint64_t v) noexcept
+    uint64_t atomic_and_acquire(uint64_t *p, uint64_t v) noexcept
+    uint64_t atomic_add_relaxed(uint64_t *p, uint64_t v) noexcept
+    void *atomic_load_pointer(void **p) noexcept
+    void atomic_store_pointer(void **p, void *v) noexcept
+    uint16_t state_load(const uint16_t *p) noexcept
+    void state_store(uint16_t *p, uint16_t v) noexcept
+    bint atomic_set_bit_release(uint64_t *word, unsigned bit) noexcept
+
+    ctypedef struct lock_t:
+        pass
+    void lock_init(lock_t *lock) noexcept
+    void lock_take(lock_t *lock) noexcept
+    void lock_drop(lock_t *lock) noexcept
+
+    unsigned bits_first(uint64_t word) noexcept
+    unsigned bits_last(uint64_t word) noexcept
+    unsigned bits_count(uint64_t word) noexcept
+    uint64_t rotate_right(uint64_t word, unsigned by) noexcept
+    uint32_t rotate_left_32(uint32_t word, unsigned by) noexcept
+    bint size_add(size_t a, size_t b, size_t *sum) noexcept
+    bint size_multiply(size_t a, size_t b, size_t *product) noexcept
+
+    uint64_t load_64(const uint8_t *p) noexcept
+    void store_64(uint8_t *p, uint64_t v) noexcept
+    void wipe(void *p, size_t size) noexcept
+    void wipe_slot(uint8_t *p, size_t size) noexcept
+    bint bytes_are_zero(const uint8_t *p, size_t size) noexcept
+    bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept

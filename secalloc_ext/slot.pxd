@@ -1,0 +1,86 @@
+"""Layer 2: one slot from free to live and back; inline, as it is the common path of every alloc and free.
+
+A live slot of `slot_bytes` that holds `size` bytes::
+
+    |object: size bytes ...|0|c|c|c ... c|     canary: byte i of the slot is byte i % 8 of the secret,
+    ^slot                  ^slack        ^     but the first byte of the slack is 0
+
+The zero makes a string that ends one NUL too far harmless, and one byte that is not NUL an overflow. No byte of the
+secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free and STATE_LIVE | size when live.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from secalloc_ext.chunk cimport frame_t
+from secalloc_ext.prim cimport (
+    atomic_set_bit_release, bytes_are_zero, fatal_error, load_64, rotate_right, state_load, state_store, store_64,
+    unlikely, wipe_slot)
+
+cdef enum:
+    STATE_LIVE = 0x8000
+    STATE_SIZE = 0x7fff
+
+
+cdef inline void canary_fill(uint64_t secret, uint8_t *first, uint8_t *end, size_t size) noexcept nogil:
+    """Fill the slack from `first`, `size` bytes into the slot, to the slot's `end`; at least SLACK_MIN bytes."""
+    cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
+    cdef uint8_t *next = first + 8
+    while next + 8 < end:
+        store_64(next, pattern)
+        next += 8
+    store_64(end - 8, secret)
+    store_64(first, pattern & ~<uint64_t>0xff)
+
+
+cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const uint8_t *end,
+                                  size_t size) noexcept nogil:
+    cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
+    cdef uint64_t difference = load_64(first) ^ (pattern & ~<uint64_t>0xff)
+    cdef const uint8_t *next = first + 8
+    while next + 8 < end:
+        difference |= load_64(next) ^ pattern
+        next += 8
+    if first + 8 < end:
+        difference |= load_64(end - 8) ^ secret
+    return difference == 0
+
+
+cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, uint32_t slot_bytes,
+                               size_t size) noexcept nogil:
+    """Make a free slot live. Ends the process when the slot was written to after it was freed."""
+    if unlikely(state_load(state) != 0):
+        fatal_error("damaged metadata")
+    if unlikely(not bytes_are_zero(slot, slot_bytes)):
+        fatal_error("write after free")
+    state_store(state, <uint16_t>(STATE_LIVE | size))
+    canary_fill(secret, slot + size, slot + slot_bytes, size)
+    return slot
+
+
+cdef inline uint32_t slot_index(const frame_t *slab, const void *p) noexcept nogil:
+    """Which slot begins at `p`; ends the process when none does. `p` lies in the slab's frame."""
+    cdef size_t offset = <size_t>(<const uint8_t *>p - slab.start)  # wraps below start: far above slots then
+    cdef uint32_t index = <uint32_t>(((offset >> 4) * <uint64_t>slab.reciprocal) >> 31)
+    if unlikely(offset >= <size_t>slab.slots * slab.slot_bytes):
+        fatal_error("pointer was not allocated here")
+    if unlikely(index * slab.slot_bytes != offset):
+        fatal_error("pointer into the middle of an object")
+    return index
+
+
+cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil:
+    """The requested size of a live slot, its canary checked. Ends the process for a free or damaged slot."""
+    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint8_t *slot = slab.start + index * slab.slot_bytes
+    cdef size_t size = state & STATE_SIZE
+    if unlikely(not state & STATE_LIVE):
+        fatal_error("double free")
+    if unlikely(not canary_is_intact(slab.canary, slot + size, slot + slab.slot_bytes, size)):
+        fatal_error("overflow")
+    return size
+
+
+cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
+    """Wipe a live slot and give it back to its slab's bitmap, from any thread."""
+    state_store(slab.states + index, 0)
+    wipe_slot(slab.start + index * slab.slot_bytes, slab.slot_bytes)
+    if unlikely(atomic_set_bit_release(slab.bitmap + (index >> 6), index & 63)):
+        fatal_error("double free")

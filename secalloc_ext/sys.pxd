@@ -1,0 +1,44 @@
+"""Layer 0: the system calls of layer 1, and nothing else. Only mapping.pyx cimports this file."""
+from libc.stdint cimport uint64_t
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <pthread.h>
+    #include <sys/mman.h>
+    #include <sys/random.h>
+    #include <sys/resource.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #ifndef SYS_memfd_secret
+    #define SYS_memfd_secret 447
+    #endif
+    static inline int memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
+    """
+    int errno
+    int EAGAIN, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
+    int O_CLOEXEC
+    int PROT_NONE, PROT_READ, PROT_WRITE
+    int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
+    int MADV_DONTFORK, MADV_DONTDUMP
+    void *MAP_FAILED
+    int RLIMIT_AS, RLIMIT_MEMLOCK
+    int _SC_PAGESIZE
+    ctypedef unsigned long rlim_t
+    rlim_t RLIM_INFINITY
+    cdef struct rlimit:
+        rlim_t rlim_cur
+        rlim_t rlim_max
+
+    int memfd_secret(unsigned flags) noexcept nogil
+    int ftruncate(int fd, long length) noexcept nogil
+    int close(int fd) noexcept nogil
+    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset) noexcept nogil
+    int mprotect(void *address, size_t length, int protection) noexcept nogil
+    int madvise(void *address, size_t length, int advice) noexcept nogil
+    int mlock(const void *address, size_t length) noexcept nogil
+    ssize_t getrandom(void *buffer, size_t size, unsigned flags) noexcept nogil
+    int getrlimit(int resource, rlimit *limit) noexcept nogil
+    long sysconf(int name) noexcept nogil
+    int pthread_atfork(void (*prepare)() noexcept, void (*parent)() noexcept, void (*child)() noexcept) noexcept nogil
