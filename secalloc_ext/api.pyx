@@ -26,7 +26,7 @@ cdef void *secalloc_calloc(size_t n, size_t size) noexcept nogil:
 
 
 cdef void *secalloc_realloc(void *p, size_t size) noexcept nogil:
-    return checked(heap_realloc(heap_default(), p, size))
+    return checked(heap_realloc(heap_default(), p, size, False))
 
 
 cdef void secalloc_free(void *p) noexcept nogil:

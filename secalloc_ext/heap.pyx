@@ -71,6 +71,10 @@ cdef int heap_error() noexcept nogil:
     return secalloc_error
 
 
+cdef void heap_error_clear() noexcept nogil:
+    error_set(ERROR_NONE)
+
+
 cdef uint64_t heap_generation() noexcept nogil:
     return generation
 
@@ -379,13 +383,13 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
     return True
 
 
-cdef void *heap_realloc(heap_t *heap, void *p, size_t size) noexcept nogil:
+cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept nogil:
     """Grow or shrink; new bytes are zero, a block left behind is wiped. On failure NULL, and `p` is as it was."""
     cdef frame_t *frame
     cdef size_t old
     cdef void *moved
     if p == NULL:
-        return heap_alloc(heap, size, False)
+        return heap_alloc(heap, size, lined)
     frame = frame_at(p)
     old = heap_size(p)
     if frame.kind == KIND_INHERITED:
@@ -396,7 +400,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size) noexcept nogil:
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
         return p
-    moved = heap_alloc(<heap_t *>frame.account, size, frame.kind == KIND_SLAB and frame.bin >= CLASS_COUNT)
+    moved = heap_alloc(<heap_t *>frame.account, size, lined)
     if moved != NULL:
         memcpy(moved, p, old if old < size else size)
         heap_free(p)

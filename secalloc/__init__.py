@@ -1,0 +1,39 @@
+"""Secret memory for Python.
+
+`SecureBytes` holds bytes on pages that the kernel hides from every other process, `secalloc.numpy` does so for arrays,
+`Heap` is an allocator of such pages of one's own. See README.md for what that protects from, and what not.
+"""
+from secalloc_ext.errors import (
+    AllocationError,
+    ForkedError,
+    HeapLimitError,
+    MemlockLimitError,
+    ProtectedError,
+    SecallocError,
+    SecretMemoryUnavailable,
+    SecretMemoryWarning,
+    TooLateError,
+    WipedError,
+)
+from secalloc_ext.heapobject import Heap, HeapStats, configure, stats
+from secalloc_ext.securebytes import SecureBytes
+
+__all__ = [
+    "AllocationError",
+    "ForkedError",
+    "Heap",
+    "HeapLimitError",
+    "HeapStats",
+    "MemlockLimitError",
+    "ProtectedError",
+    "SecallocError",
+    "SecretMemoryUnavailable",
+    "SecretMemoryWarning",
+    "SecureBytes",
+    "TooLateError",
+    "WipedError",
+    "configure",
+    "stats",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,122 @@
+"""Layer 4: the exceptions, and the one place where an error of the core becomes one of them.
+
+Every message says what happened, and what to do about it on this machine.
+"""
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = [
+    "AllocationError",
+    "ForkedError",
+    "HeapLimitError",
+    "MemlockLimitError",
+    "ProtectedError",
+    "SecallocError",
+    "SecretMemoryUnavailable",
+    "SecretMemoryWarning",
+    "TooLateError",
+    "WipedError",
+]
+
+
+class SecallocError(Exception):
+    """The root of all that secalloc raises of its own."""
+
+
+class SecretMemoryUnavailable(SecallocError, OSError):
+    """The kernel gives no secret memory at all. `errno` says why: ENOSYS, EPERM or EINVAL."""
+
+
+class AllocationError(SecallocError, MemoryError):
+    """No secret memory for this request. Nothing is lost, and the heap goes on working."""
+
+
+class MemlockLimitError(AllocationError):
+    """RLIMIT_MEMLOCK is reached."""
+
+
+class HeapLimitError(AllocationError):
+    """The heap's own limit is reached."""
+
+
+class WipedError(SecallocError, ValueError):
+    """The object was wiped."""
+
+
+class ForkedError(SecallocError):
+    """The object belongs to the process that forked this one; its pages are not here."""
+
+
+class ProtectedError(SecallocError):
+    """The object's pages do not allow this access at present."""
+
+
+class TooLateError(SecallocError):
+    """This can only be done before first use."""
+
+
+class SecretMemoryWarning(UserWarning):
+    """Secrets are held by a weaker backend than memfd_secret."""
+
+
+_UNSUPPORTED = (
+    "this kernel gives no secret memory: memfd_secret(2) needs Linux 5.14 or newer, before 6.5 also "
+    "secretmem.enable=1 on the kernel command line, on arm64 also rodata=full; gVisor has none. "
+    "Run `secalloc check`, or choose backend='mlock', which root can read"
+)
+_FORBIDDEN = (
+    "memfd_secret(2) is forbidden here, most often by a container's seccomp profile: "
+    "allow the system call memfd_secret in the profile"
+)
+_MEMLOCK = (
+    "RLIMIT_MEMLOCK is reached: the limit is {memlock}, this heap has {committed} bytes of it in use. "
+    "Raise it with `ulimit -l` (limits.conf), LimitMEMLOCK= (systemd) or --ulimit memlock= (containers)"
+)
+
+
+def _memlock() -> str:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes"
+
+
+def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) -> SecallocError:
+    """The exception for an ERROR_* of prim.h.
+
+    Parameters
+    ----------
+    kind : the constant's name behind ``ERROR_``
+    size, committed, limit : bytes asked for, mapped by the heap, allowed to the heap
+    flags : what memfd_secret was called with
+    """
+    if kind == "UNSUPPORTED":
+        return SecretMemoryUnavailable(errno.ENOSYS, _UNSUPPORTED)
+    if kind == "FORBIDDEN":
+        return SecretMemoryUnavailable(errno.EPERM, _FORBIDDEN)
+    if kind == "FLAGS":
+        return SecretMemoryUnavailable(
+            errno.EINVAL, f"memfd_secret(2) of Linux {os.uname().release} does not know the flags {flags:#x}"
+        )
+    if kind == "PAGE_SIZE":
+        return SecretMemoryUnavailable(errno.EINVAL, "secalloc needs pages of 4096 bytes")
+    if kind == "MEMLOCK":
+        return MemlockLimitError(
+            f"no secret memory for {size} bytes: " + _MEMLOCK.format(memlock=_memlock(), committed=committed)
+        )
+    if kind == "HEAP_LIMIT":
+        return HeapLimitError(
+            f"no secret memory for {size} bytes: the heap's limit is {limit} bytes, {committed} are mapped"
+        )
+    if kind == "INHERITED":
+        return ForkedError("the object belongs to the parent process")
+    reasons = {
+        "MAP_COUNT": "the process has as many mappings as vm.max_map_count allows: raise it with sysctl",
+        "FILES": "no file descriptor is left to map secret memory with: raise `ulimit -n` or close some",
+        "ADDRESS_SPACE": "the address space is used up: raise RLIMIT_AS (`ulimit -v`)",
+        "SIZE": "no machine has that much",
+        "HEAPS": "too many heaps live at once; close some",
+    }
+    return AllocationError(f"no secret memory for {size} bytes: " + reasons.get(kind, "the kernel refused"))

@@ -1,0 +1,13 @@
+"""Layer 4: the Python face of a heap, and the way from an ERROR_* to an exception."""
+from secalloc_ext.cache cimport heap_t
+
+cdef class Heap:
+    cdef heap_t *heap              # NULL in the default heap's object until first use
+    cdef readonly str name
+    cdef readonly str on_fork
+    cdef object __weakref__
+    cdef heap_t *get(self) except NULL
+
+cdef Heap default_heap()
+cdef void *allocate(Heap heap, Py_ssize_t size) except NULL       # zeroed, or raises
+cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1     # the thread's last error; heap may be NULL

@@ -1,0 +1,250 @@
+# cython: language_level=3
+"""Layer 4: `Heap`, `configure`, `stats`.
+
+A Heap object is a handle: the heap itself lives until its last object is freed. All methods may be called from any
+thread; figures are exact while no other thread uses the heap.
+"""
+import os
+import re
+import warnings
+from typing import NamedTuple
+
+from secalloc_ext import errors
+from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
+from secalloc_ext.heap cimport (
+    heap_alloc, heap_close, heap_configure, heap_create, heap_default, heap_error, heap_free, heap_trim)
+from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
+from secalloc_ext.prim cimport (
+    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
+    ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED)
+from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
+
+ERROR_NAMES = {
+    ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
+    ERROR_MAP_COUNT: "MAP_COUNT", ERROR_FILES: "FILES", ERROR_ADDRESS_SPACE: "ADDRESS_SPACE",
+    ERROR_HEAP_LIMIT: "HEAP_LIMIT", ERROR_SIZE: "SIZE", ERROR_HEAPS: "HEAPS", ERROR_PAGE_SIZE: "PAGE_SIZE",
+    ERROR_INHERITED: "INHERITED",
+}
+BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class HeapStats(NamedTuple):
+    """What a heap holds; bytes or counts, each in whole objects or pages.
+
+    ``committed == slab_bytes + piece_bytes_free + large_committed_live + large_committed_free``, and of the slots
+    ``slots_live`` hold an object, ``slots_free`` wait in their slab, ``slots_taken`` in a thread cache.
+    """
+
+    committed: int
+    committed_peak: int
+    limit: int
+    chunks: int
+    caches: int
+    slabs: int
+    slab_bytes: int
+    pieces_free: int
+    piece_bytes_free: int
+    slots_live: int
+    slots_free: int
+    slots_taken: int
+    slot_bytes_live: int
+    large_live: int
+    large_bytes_live: int
+    large_committed_live: int
+    large_free: int
+    large_committed_free: int
+
+    @property
+    def live(self):
+        """Live objects."""
+        return self.slots_live + self.large_live
+
+    @property
+    def live_bytes(self):
+        """Bytes requested for the live objects."""
+        return self.slot_bytes_live + self.large_bytes_live
+
+
+def parse_size(size):
+    """Bytes from an int, or from a string such as ``"4 MiB"``.
+
+    Raises
+    ------
+    ValueError : negative, or no size
+    TypeError : neither int nor str
+    """
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*(\d+)\s*([KMG]?I?B?)\s*", size.upper())
+        if match is None or match[2] not in _UNITS:
+            raise ValueError(f"not a size: {size!r}; write for instance '4 MiB'")
+        return int(match[1]) * _UNITS[match[2]]
+    if not isinstance(size, int):
+        raise TypeError(f"a size is an int or a str, not {type(size).__name__}")
+    if size < 0:
+        raise ValueError("negative size")
+    return size
+
+
+def probe(flags=0):
+    """Why memfd_secret(2) would fail with `flags`, as the exception it would raise; None where it works."""
+    cdef int error = mapping_probe(<unsigned>flags)
+    return None if error == ERROR_NONE else errors.exception_for(ERROR_NAMES.get(error, ""), 0, 0, 0, flags)
+
+
+def resolve_backend(backend):
+    """The backend's number; "auto" asks the kernel, and warns where it must fall back to mlock."""
+    if backend == "auto":
+        failure = probe()
+        if failure is None:
+            return BACKEND_SECRETMEM
+        warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
+                      errors.SecretMemoryWarning, stacklevel=3)
+        return BACKEND_MLOCK
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is 'secretmem', 'mlock' or 'auto', not {backend!r}")
+    return BACKENDS[backend]
+
+
+def configure(*, backend=None, limit=None, reservation=None, flags=0):
+    """Choose what the default heap will be. Only before its first use.
+
+    Parameters
+    ----------
+    backend : "secretmem" (fails closed), "mlock" or "auto"; default: SECALLOC_BACKEND, or "secretmem"
+    limit : most bytes of secret pages, as int or "4 MiB"; default: no limit but the system's
+    reservation : bytes of address space for all heaps; default: SECALLOC_RESERVATION, or 1 TiB
+    flags : for memfd_secret(2); no Linux up to 6.18 knows any
+
+    Raises
+    ------
+    TooLateError : secret memory is in use already
+    ValueError : unknown backend, or no size
+    """
+    backend = backend or os.environ.get("SECALLOC_BACKEND", "secretmem")
+    reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
+    if heap_configure(parse_size(reservation), resolve_backend(backend), flags, parse_size(limit or 0)) != ERROR_NONE:
+        raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
+
+
+cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
+    """Raise what stands behind the calling thread's last failed allocation."""
+    raise errors.exception_for(
+        ERROR_NAMES.get(heap_error(), ""), size, heap.account.committed if heap != NULL else 0,
+        heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
+
+
+cdef void *allocate(Heap heap, Py_ssize_t size) except NULL:
+    cdef heap_t *target = heap.get()
+    cdef void *p = heap_alloc(target, <size_t>size, False)
+    if p == NULL:
+        raise_error(target, size)
+    return p
+
+
+cdef class Heap:
+    """A heap of secret pages of its own.
+
+    Parameters
+    ----------
+    name : for messages and statistics
+    limit : most bytes of secret pages, as int or "4 MiB"; None: no limit but the system's
+    backend : "secretmem", "mlock" or "auto"; None: as the default heap
+    on_fork : "isolate": a forked child cannot see what is in the heap
+
+    Raises
+    ------
+    SecretMemoryUnavailable : at the first allocation, where the kernel has none to give
+    AllocationError : 256 heaps are in use
+
+    Notes
+    -----
+    Objects keep their heap: it is given back when the handle and the last object are gone.
+    """
+
+    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate"):
+        if not isinstance(name, str):
+            raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
+        if on_fork != "isolate":
+            raise ValueError(f"on_fork is 'isolate', not {on_fork!r}")
+        if type(self) is _DefaultHeap:
+            self.heap = NULL
+        else:
+            self.heap = heap_create(resolve_backend(backend or os.environ.get("SECALLOC_BACKEND", "secretmem")), 0,
+                                    parse_size(limit or 0))
+            if self.heap == NULL:
+                raise_error(NULL, 0)
+        self.name = name
+        self.on_fork = on_fork
+
+    def __dealloc__(self):
+        if self.heap != NULL and self.heap.index != 0:
+            heap_close(self.heap)
+
+    cdef heap_t *get(self) except NULL:
+        """The heap; the default one comes into being here."""
+        if self.heap == NULL:
+            self.heap = heap_default()
+            if self.heap == NULL:
+                raise_error(NULL, 0)
+        return self.heap
+
+    def __repr__(self):
+        return f"<Heap {self.name!r}>"
+
+    def __reduce__(self):
+        raise TypeError("a Heap belongs to its process and cannot be pickled")
+
+    @property
+    def backend(self):
+        """"secretmem" or "mlock": what holds the heap's objects."""
+        return "secretmem" if self.get().account.backend == BACKEND_SECRETMEM else "mlock"
+
+    @property
+    def limit(self):
+        """Most bytes of secret pages; None if unlimited."""
+        return self.get().account.limit or None
+
+    def stats(self):
+        """Count what the heap holds, as `HeapStats`. Walks all of it."""
+        cdef audit_t audit
+        audit_heap(self.get(), &audit)
+        return HeapStats(**audit)
+
+    def trim(self):
+        """Give every page without a live object back to the kernel.
+
+        Other threads that allocated here and still run keep the slabs they allocate from at present.
+        """
+        heap_trim(self.get())
+
+    def is_valid(self):
+        """Whether every slot, canary and sum is as it should be. Reads the whole heap; no other thread may use it."""
+        return audit_is_valid(self.get())
+
+
+class _DefaultHeap(Heap):
+    __slots__ = ()
+
+
+configure()
+DEFAULT = _DefaultHeap("default")
+
+
+cdef Heap default_heap():
+    return <Heap>DEFAULT
+
+
+def stats():
+    """`Heap.stats` of the default heap."""
+    return DEFAULT.stats()
+
+
+def slot_bytes(size, *, lined=False):
+    """Bytes of the slot that holds `size` bytes and their canary; None for a large object.
+
+    `lined`: as for array data, in slots of whole cache lines.
+    """
+    if size > SMALL_BYTES_MAX:
+        return None
+    return class_slot_bytes(class_of_size(size), lined)

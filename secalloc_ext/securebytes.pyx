@@ -1,0 +1,455 @@
+# cython: language_level=3
+"""Layer 4: SecureBytes, a bytearray of fixed size on secret pages.
+
+The object's header is an ordinary Python object without secret content; `data` is the slot. Where a method makes
+secret bytes of secret bytes, the result is a SecureBytes in the same heap.
+
+Thread safety: as bytearray's, each operation is atomic under the GIL, but for reads from a file descriptor, which
+release it while no other thread can see the bytes.
+"""
+import os
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_FULL_RO, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyBuffer_ToContiguous, PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EINTR, errno
+from libc.string cimport memcpy
+from secalloc_ext.errors import ForkedError, WipedError
+from secalloc_ext.heap cimport heap_free, heap_generation, heap_realloc
+from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
+from secalloc_ext.mapping cimport mapping_random
+from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, wipe
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t read(int fd, void *buffer, size_t size)
+
+cdef enum:
+    READ_BYTES = 4096   # first guess for a file of unknown size
+
+
+cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
+    cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
+    self.heap = heap
+    self.data = <unsigned char *>allocate(heap, size)
+    self.size = size
+    self.generation = heap_generation()
+    return self
+
+
+cdef Heap heap_or_default(object heap):
+    if heap is None:
+        return default_heap()
+    if not isinstance(heap, Heap):
+        raise TypeError(f"heap must be a secalloc.Heap, not {type(heap).__name__}")
+    return <Heap>heap
+
+
+cdef SecureBytes copy_of_buffer(object source, Heap heap):
+    """A SecureBytes with the bytes of any object that has a buffer, in C order."""
+    cdef Py_buffer view
+    cdef SecureBytes result
+    PyObject_GetBuffer(source, &view, PyBUF_FULL_RO)
+    try:
+        result = securebytes_new(view.len, heap)
+        if view.len > 0:
+            PyBuffer_ToContiguous(result.data, &view, view.len, b"C")
+    finally:
+        PyBuffer_Release(&view)
+    return result
+
+
+cdef int hex_digit(Py_UCS4 character) noexcept:
+    """0-15 by arithmetic, not by a table that a cache would tell of; -1 for anything else."""
+    cdef int c = <int>character if character < 128 else 0
+    cdef int digit = (c - 48) if 48 <= c <= 57 else -1
+    c |= 32
+    return c - 87 if 97 <= c <= 102 else digit
+
+
+@cython.final
+cdef class SecureBytes:
+    """Bytes on secret pages: of fixed size, writable, wiped when dropped.
+
+    ``SecureBytes(32)``: that many zero bytes. ``SecureBytes(b"...")``: a copy of any bytes-like object.
+    ``SecureBytes("text", "utf-8")``: encoded text. See also `random`, `take`, `fromhex` and `from_file`.
+
+    Parameters
+    ----------
+    source : int, bytes-like or str
+    encoding, errors : for str, as in ``bytes``
+    heap : the `Heap` to live in; None: the default heap
+
+    Raises
+    ------
+    TypeError, ValueError : as ``bytearray`` does
+    MemlockLimitError, HeapLimitError, AllocationError : no secret memory for it (all are MemoryError)
+    SecretMemoryUnavailable : the kernel gives none at all
+
+    Notes
+    -----
+    Equality takes a time that depends on the lengths only. Not hashable, not picklable.
+    """
+
+    __hash__ = None
+
+    def __init__(self, source=0, encoding=None, errors=None, *, heap=None):
+        if self.data != NULL:
+            raise TypeError("a SecureBytes is made once")
+        cdef SecureBytes made
+        cdef Heap where = heap_or_default(heap)
+        cdef Py_ssize_t size
+        if isinstance(source, str):
+            if encoding is None:
+                raise TypeError("string argument without an encoding")
+            made = encoded(source, encoding, errors or "strict", where)
+        elif encoding is not None or errors is not None:
+            raise TypeError("encoding or errors without a string argument")
+        elif hasattr(type(source), "__index__"):
+            size = index_size(source)
+            made = securebytes_new(size, where)
+        else:
+            made = copy_of_buffer(source, where)
+        self.adopt(made)
+
+    cdef int adopt(self, SecureBytes other) except -1:
+        """Take over the slot of another, who is left without one."""
+        self.data = other.data
+        self.size = other.size
+        self.generation = other.generation
+        self.heap = other.heap
+        other.data = NULL
+        return 0
+
+    def __dealloc__(self):
+        heap_free(self.data)
+
+    cdef int check(self) except -1:
+        if self.data == NULL or self.is_wiped:
+            raise WipedError("the SecureBytes was wiped")
+        if self.generation != heap_generation():
+            raise ForkedError("the SecureBytes belongs to the process that forked this one")
+        return 0
+
+    # --- other ways in ---
+
+    @staticmethod
+    def random(size, *, heap=None):
+        """`size` random bytes, from getrandom(2) straight into secret pages."""
+        cdef SecureBytes result = securebytes_new(index_size(size), heap_or_default(heap))
+        cdef int error
+        with nogil:
+            error = mapping_random(result.data, <size_t>result.size)
+        if error != ERROR_NONE:
+            PyErr_SetFromErrno(OSError)
+        return result
+
+    @staticmethod
+    def fromhex(digits, *, heap=None):
+        """Bytes from pairs of hex digits, in a str or bytes-like; white space between bytes is skipped.
+
+        Raises
+        ------
+        ValueError : another character, or half a byte; the message does not quote it
+        """
+        cdef SecureBytes text
+        if isinstance(digits, str):
+            if not digits.isascii():
+                raise ValueError("non-hexadecimal number found in fromhex() arg")
+            text = encoded(digits, "ascii", "strict", heap_or_default(heap))
+        else:
+            text = copy_of_buffer(digits, heap_or_default(heap))
+        return decoded_hex(text)
+
+    @staticmethod
+    def take(source, *, heap=None):
+        """The bytes of a writable buffer (bytearray, array, ...), which is wiped.
+
+        Raises
+        ------
+        TypeError : `source` has no writable buffer; its bytes could not be wiped
+        """
+        cdef Py_buffer view
+        cdef SecureBytes result
+        try:
+            PyObject_GetBuffer(source, &view, PyBUF_WRITABLE)
+        except BufferError as error:
+            raise TypeError(f"take() needs a writable contiguous buffer to wipe, not {type(source).__name__}") from error
+        try:
+            result = securebytes_new(view.len, heap_or_default(heap))
+            memcpy(result.data, view.buf, <size_t>view.len)
+            wipe(view.buf, <size_t>view.len)
+        finally:
+            PyBuffer_Release(&view)
+        return result
+
+    @staticmethod
+    def from_file(file, *, heap=None):
+        """All bytes of a file, from a path or an open descriptor, by read(2) straight into secret pages.
+
+        A descriptor is read from where it stands to its end, and stays open.
+
+        Raises
+        ------
+        OSError : as ``open`` and ``read`` do
+        """
+        cdef Heap where = heap_or_default(heap)
+        if isinstance(file, int):
+            return read_all(file, where)
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return read_all(fd, where)
+        finally:
+            os.close(fd)
+
+    # --- as a sequence ---
+
+    def __len__(self):
+        self.check()
+        return self.size
+
+    def __getitem__(self, key):
+        cdef Py_ssize_t start, stop, step, i, count
+        cdef SecureBytes result
+        if isinstance(key, slice):
+            start, stop, step = slice_bounds(self, key)
+            count = slice_length(start, stop, step)
+            self.check()
+            result = securebytes_new(count, self.heap)
+            if step == 1:
+                memcpy(result.data, self.data + start, <size_t>count)
+            else:
+                for i in range(count):
+                    result.data[i] = self.data[start + i * step]
+            return result
+        i = position(self, key)
+        self.check()
+        return self.data[i]
+
+    def __setitem__(self, key, value):
+        cdef Py_ssize_t start, stop, step, i, count
+        cdef SecureBytes source
+        if isinstance(key, slice):
+            start, stop, step = slice_bounds(self, key)
+            count = slice_length(start, stop, step)
+            source = copy_of_buffer(value, self.heap)
+            if source.size != count:
+                raise ValueError(f"a SecureBytes has a fixed size: {count} bytes cannot become {source.size}")
+            self.check()
+            for i in range(count):
+                self.data[start + i * step] = source.data[i]
+            source.wipe()
+            return
+        byte = byte_value(value)
+        i = position(self, key)
+        self.check()
+        self.data[i] = byte
+
+    def __delitem__(self, key):
+        raise TypeError("a SecureBytes has a fixed size: bytes cannot be deleted")
+
+    def __eq__(self, other):
+        cdef Py_buffer view
+        self.check()
+        try:
+            PyObject_GetBuffer(other, &view, PyBUF_FULL_RO)
+        except TypeError:
+            return NotImplemented
+        try:
+            self.check()  # getting the buffer may have run code that wiped us
+            if view.len != self.size:
+                return False
+            if view.ndim == 1 and view.strides[0] == view.itemsize:
+                return bytes_equal_constant_time(self.data, <const unsigned char *>view.buf, <size_t>self.size)
+            flat = copy_of_buffer(other, self.heap)
+            self.check()
+            return bytes_equal_constant_time(self.data, (<SecureBytes>flat).data, <size_t>self.size)
+        finally:
+            PyBuffer_Release(&view)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.check()
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, False, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.exports -= 1
+        if self.is_wiped and self.exports == 0:
+            self.give_back()
+
+    def __copy__(self):
+        self.check()
+        cdef SecureBytes result = securebytes_new(self.size, self.heap)
+        memcpy(result.data, self.data, <size_t>self.size)
+        return result
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
+
+    def copy(self):
+        """A SecureBytes of its own with the same bytes, in the same heap."""
+        return self.__copy__()
+
+    # --- its end ---
+
+    cdef int give_back(self) except -1:
+        heap_free(self.data)
+        self.data = NULL
+        return 0
+
+    def wipe(self):
+        """Zero the bytes at once, views of them included. Wiping twice is no error.
+
+        The slot is given back when the last view (memoryview, array) is gone. In a forked child there is nothing to
+        wipe, and nothing happens.
+        """
+        if self.data == NULL or self.is_wiped:
+            return
+        if self.generation == heap_generation():
+            wipe(self.data, <size_t>self.size)
+        self.is_wiped = True
+        if self.exports == 0:
+            self.give_back()
+
+    def __enter__(self):
+        self.check()
+        return self
+
+    def __exit__(self, *exception):
+        self.wipe()
+
+    # --- about it ---
+
+    @property
+    def wiped(self):
+        """Whether `wipe` was called."""
+        return self.is_wiped
+
+    @property
+    def backend(self):
+        """"secretmem" or "mlock": what holds the bytes."""
+        return self.heap.backend
+
+    def __repr__(self):
+        if self.is_wiped:
+            return "<SecureBytes wiped>"
+        return f"<SecureBytes {self.size} bytes>"
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("a SecureBytes is not pickled, as the pickle would be an ordinary copy; see secalloc.sharing")
+
+    def __sizeof__(self):
+        """Bytes of the object and of its secret bytes, without the slot's slack."""
+        return object.__sizeof__(self) + self.size
+
+
+cdef Py_ssize_t index_size(object size) except -1:
+    """A size as bytearray takes it: OverflowError above Py_ssize_t, ValueError below 0."""
+    cdef Py_ssize_t count = size
+    if count < 0:
+        raise ValueError("negative count")
+    return count
+
+
+cdef int byte_value(object value) except -1:
+    cdef Py_ssize_t byte
+    if not hasattr(type(value), "__index__"):
+        raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
+    try:
+        byte = value
+    except OverflowError:
+        byte = -1
+    if not 0 <= byte <= 255:
+        raise ValueError("byte must be in range(0, 256)")
+    return <int>byte
+
+
+cdef Py_ssize_t position(SecureBytes self, object key) except -1:
+    """The index that `key` names, from the end if negative."""
+    if not hasattr(type(key), "__index__"):
+        raise TypeError(f"SecureBytes indices must be integers or slices, not {type(key).__name__}")
+    cdef Py_ssize_t i
+    try:
+        i = key
+    except OverflowError as error:
+        raise IndexError("cannot fit the index into an index-sized integer") from error
+    self.check()
+    if i < 0:
+        i += self.size
+    if not 0 <= i < self.size:
+        raise IndexError("SecureBytes index out of range")
+    return i
+
+
+cdef tuple slice_bounds(SecureBytes self, slice key):
+    """start, stop, step within the present size. Runs the __index__ of the slice's parts."""
+    self.check()
+    return key.indices(self.size)
+
+
+cdef Py_ssize_t slice_length(Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) noexcept:
+    if step > 0:
+        return (stop - start + step - 1) // step if stop > start else 0
+    return (start - stop - step - 1) // -step if start > stop else 0
+
+
+cdef SecureBytes encoded(str text, encoding, errors, Heap heap):
+    """Encode into secret pages; the codec's own result is wiped, unless it is one of CPython's shared objects."""
+    cdef bytes plain = text.encode(encoding, errors)
+    cdef SecureBytes result = copy_of_buffer(plain, heap)
+    if PyBytes_GET_SIZE(plain) > 1:
+        wipe(PyBytes_AS_STRING(plain), <size_t>PyBytes_GET_SIZE(plain))
+    return result
+
+
+cdef SecureBytes decoded_hex(SecureBytes text):
+    """The bytes that `text` spells; `text` is wiped."""
+    cdef SecureBytes result = securebytes_new(text.size >> 1, text.heap)
+    cdef Py_ssize_t i = 0, count = 0
+    cdef int high, low
+    while i < text.size:
+        if text.data[i] in b" \t\n\r\v\f":
+            i += 1
+            continue
+        high = hex_digit(text.data[i])
+        low = hex_digit(text.data[i + 1]) if i + 1 < text.size else -1
+        if high < 0 or low < 0:
+            raise ValueError(f"non-hexadecimal number found in fromhex() arg at position {i if high < 0 else i + 1}")
+        result.data[count] = <unsigned char>(high << 4 | low)
+        count += 1
+        i += 2
+    text.wipe()
+    return result if count == result.size else result[:count]
+
+
+cdef SecureBytes read_all(int fd, Heap heap):
+    """Read to the end of a file of any kind. The buffer grows on secret pages, its old block wiped."""
+    cdef Py_ssize_t expected = max(os.fstat(fd).st_size, 0)
+    cdef Py_ssize_t count = 0
+    cdef ssize_t got = 1
+    cdef void *grown
+    # One byte more than expected, so that the read that finds the end needs no growth.
+    cdef SecureBytes result = securebytes_new(expected + 1 if expected > 0 else READ_BYTES, heap)
+    while got > 0:
+        if count == result.size:
+            grown = heap_realloc(heap.get(), result.data, <size_t>result.size * 2, False)
+            if grown == NULL:
+                raise_error(heap.get(), result.size * 2)
+            result.data = <unsigned char *>grown
+            result.size *= 2
+        with nogil:
+            got = read(fd, result.data + count, <size_t>(result.size - count))
+        if got < 0:
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+            got = 1
+            continue
+        count += got
+    grown = heap_realloc(heap.get(), result.data, <size_t>count, False)
+    if grown == NULL:
+        raise_error(heap.get(), count)
+    result.data = <unsigned char *>grown
+    result.size = count
+    return result
