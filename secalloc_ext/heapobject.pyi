@@ -1,0 +1,59 @@
+from typing import Final, NamedTuple, NoReturn
+
+from secalloc_ext.errors import SecallocError
+
+ERROR_NAMES: Final[dict[int, str]]
+BACKENDS: Final[dict[str, int]]
+DEFAULT: Final[Heap]
+
+class HeapStats(NamedTuple):
+    committed: int
+    committed_peak: int
+    limit: int
+    chunks: int
+    caches: int
+    slabs: int
+    slab_bytes: int
+    pieces_free: int
+    piece_bytes_free: int
+    slots_live: int
+    slots_free: int
+    slots_taken: int
+    slot_bytes_live: int
+    large_live: int
+    large_bytes_live: int
+    large_committed_live: int
+    large_free: int
+    large_committed_free: int
+    @property
+    def live(self) -> int: ...
+    @property
+    def live_bytes(self) -> int: ...
+
+class Heap:
+    name: Final[str]
+    on_fork: Final[str]
+    def __init__(
+        self, name: str, *, limit: int | str | None = None, backend: str | None = None, on_fork: str = "isolate"
+    ) -> None: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def limit(self) -> int | None: ...
+    def stats(self) -> HeapStats: ...
+    def trim(self) -> None: ...
+    def is_valid(self) -> bool: ...
+    def __reduce__(self) -> NoReturn: ...
+
+def parse_size(size: int | str) -> int: ...
+def probe(flags: int = 0) -> SecallocError | None: ...
+def resolve_backend(backend: str) -> int: ...
+def configure(
+    *,
+    backend: str | None = None,
+    limit: int | str | None = None,
+    reservation: int | str | None = None,
+    flags: int = 0,
+) -> None: ...
+def stats() -> HeapStats: ...
+def slot_bytes(size: int, *, lined: bool = False) -> int | None: ...
