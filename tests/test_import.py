@@ -5,7 +5,8 @@ import sys
 
 def modules_after(statement: str) -> set[str]:
     code = f"import sys; {statement}; print(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True).stdout.split())
+    output = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True).stdout
+    return set(output.split())
 
 
 def test_import_brings_neither_numpy_nor_any_user_of_libcrypto() -> None:
