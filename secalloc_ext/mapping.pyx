@@ -47,9 +47,18 @@ cdef size_t mapping_address_space() noexcept nogil:
     return size
 
 
+cdef void leave_out_of_dumps(uint8_t *first, size_t size) noexcept nogil:
+    """gdb's gcore writes out even what is inaccessible, unless it is marked: a terabyte of holes."""
+    if madvise(first, size, MADV_DONTDUMP) != 0:
+        fatal_error("advice on a mapping is refused")
+
+
 cdef uint8_t *mapping_reserve(size_t size) noexcept nogil:
     cdef void *first = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-    return NULL if first == MAP_FAILED else <uint8_t *>first
+    if first == MAP_FAILED:
+        return NULL
+    leave_out_of_dumps(<uint8_t *>first, size)
+    return <uint8_t *>first
 
 
 cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil:
@@ -146,6 +155,7 @@ cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil:
     """One PROT_NONE mapping over the span. Refunds memlock; the kernel zeroes the pages as it frees them."""
     if mmap(first, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED:
         return ERROR_MAP_COUNT
+    leave_out_of_dumps(first, span)
     return ERROR_NONE
 
 
