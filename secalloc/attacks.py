@@ -1,8 +1,8 @@
 """Attacks on another process's memory, as an intruder with the same rights would try them.
 
-Run by `secalloc demo` and by the tests, always from another process than the one attacked. The attacker is told more than
-a real one would know: what to look for and at which addresses; and it looks through everything else as well. What it
-looks for comes XOR-coded, so that a coded needle is never found for a plain one.
+Run by `secalloc demo` and by the tests, always from another process than the one attacked. The attacker is told more
+than a real one would know: what to look for and at which addresses; and it looks through everything else as well. What
+it looks for comes XOR-coded, so that a coded needle is never found for a plain one.
 
 As a program (``python -m secalloc.attacks``) it reads a `Target` as JSON from standard input and writes a list of
 `Outcome` to standard output. An argument is the user id to run as.
@@ -39,7 +39,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Needle:
-    """Bytes to look for, coded: ``plain[i] == pad[i] ^ coded[i]``, both as hex. `address`: where the holder has them."""
+    """Bytes to look for, coded: ``plain[i] == pad[i] ^ coded[i]``, both as hex. `address`: where the holder has it."""
 
     name: str
     pad: str
@@ -123,16 +123,13 @@ def proc_mem(target: Target) -> set[str]:
         os.close(fd)
 
 
-class _iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
 def vm_readv(target: Target) -> set[str]:
     """process_vm_readv(2), all readable mappings"""
 
     def read(address: int, size: int) -> bytes:
         buffer = ctypes.create_string_buffer(size)
-        local, remote = _iovec(ctypes.addressof(buffer), size), _iovec(address, size)
+        # struct iovec: address and size
+        local, remote = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), size), (ctypes.c_size_t * 2)(address, size)
         got = _libc.process_vm_readv(target.pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
         if got < 0:
             raise _failure("process_vm_readv")
@@ -191,12 +188,17 @@ def pidfd_getfd(target: Target) -> set[str]:
 def map_files(target: Target) -> set[str]:
     """open(2) and read of each /proc/PID/map_files entry"""
     found = set()
-    folder = Path(f"/proc/{target.pid}/map_files")
-    for entry in folder.iterdir():
+    refused = opened = 0
+    for entry in Path(f"/proc/{target.pid}/map_files").iterdir():
         try:
             found |= _search_file(entry, target)
+            opened += 1
+        except PermissionError:
+            refused += 1
         except (OSError, ValueError):
-            continue  # ENXIO for secret memory, EACCES for files of others
+            opened += 1  # ENXIO for secret memory, nothing in an empty file
+    if refused and not opened:
+        raise CannotRun("the kernel lets only CAP_CHECKPOINT_RESTORE follow these links")
     return found
 
 

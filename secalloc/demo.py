@@ -1,7 +1,7 @@
 """`secalloc demo`: secrets in ordinary and in secret memory, attacked by another process.
 
-A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack; both run as
-the present user and, where that is root, once more as an ordinary one.
+A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack; both run
+as the present user and, where that is root, once more as an ordinary one.
 """
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def run(attacker: str, uid: int | None = None, *, careless: bool = False) -> lis
             _python("secalloc.holder", user, "careless" if careless else ""),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment,
         ) as holder:  # fmt: skip
-            assert holder.stdin is not None and holder.stdout is not None
+            assert holder.stdin
+            assert holder.stdout
             told = holder.stdout.readline()
             if not told:
                 raise RuntimeError("the process that was to hold the secrets ended; its message is above")
@@ -64,7 +65,10 @@ def run(attacker: str, uid: int | None = None, *, careless: bool = False) -> lis
             )  # fmt: skip
             holder.stdin.close()
     held = {needle["name"] for needle in json.loads(told)["needles"]}
-    return [_row(attacker, outcome, held) for outcome in json.loads(made.stdout)]
+    rows = [_row(attacker, outcome, held) for outcome in json.loads(made.stdout)]
+    if "ordinary array" not in held:
+        rows.append(Row(attacker, "all, on arrays", [], [], [], "numpy is not installed"))
+    return rows
 
 
 def _row(attacker: str, outcome: dict[str, list[str] | str | None], held: set[str]) -> Row:

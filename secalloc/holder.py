@@ -1,13 +1,15 @@
 """The process that `secalloc demo` attacks: it holds secrets, each kind once in ordinary and once in secret memory.
 
 The two never have the same value, so that what is found tells where it was found. The value in secret memory is made
-there: key and password come into this process through no other page. ``python -m secalloc.holder UID careless`` (or two empty arguments) writes one line of
-JSON, a `secalloc.attacks.Target`, and holds on until its standard input ends.
+there: key and password come into this process through no other page. As a program it writes one line of JSON, a
+`secalloc.attacks.Target`, and holds on until its standard input ends. It takes two arguments, which may be empty: the
+user id to run as, and "careless" for an ordinary copy of the secret key beside it.
 """
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import mmap
 import os
@@ -128,9 +130,8 @@ def hold(*, careless: bool = False) -> tuple[Target, list[Any]]:
 def main() -> None:
     uid, careless = sys.argv[1:]
     with contextlib.suppress(ImportError):  # while the interpreter's folders can be read
-        import numpy.random
-
-        import secalloc.numpy  # noqa: F401
+        importlib.import_module("numpy.random")
+        importlib.import_module("secalloc.numpy")
     if uid:
         become(int(uid))
     target, _keep = hold(careless=careless == "careless")
