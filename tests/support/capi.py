@@ -60,3 +60,8 @@ def read(pointer, size):
 
 def write(pointer, data):
     ctypes.memmove(pointer, data, len(data))
+
+
+def address_of(key):
+    """Where the bytes of a SecureBytes lie. Not for an empty one."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(key))
