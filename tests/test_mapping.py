@@ -86,7 +86,7 @@ def test_every_secret_mapping_of_a_busy_heap_stands_between_closed_pages():
     keep = [SecureBytes(size, heap=heap) for size in (1, 100, 5_000, 16_392, 16_393, 70_000, 200_000) * 10]
     every = maps.mappings()
     secret = [i for i, mapping in enumerate(every) if mapping.is_secret]
-    assert len(secret) > 40
+    assert len(secret) >= 30
     for i in secret:
         before, here, after = every[i - 1 : i + 2]
         assert (before.end, before.is_closed) == (here.start, True)
