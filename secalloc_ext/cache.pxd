@@ -9,6 +9,10 @@ from secalloc_ext.sizeclass cimport BIN_COUNT
 cdef enum:
     HEAPS_MAX = 256
 
+cdef enum on_fork_t:
+    ON_FORK_ISOLATE = 0    # a child does not see the heap's objects
+    ON_FORK_COPY = 1       # a child gets copies of its own, at the same addresses
+
 cdef struct bin_t:         # a cache's stock of one class: the free slots of one bitmap word
     uint64_t word          # bit set = slot free and ours
     uint8_t *base          # the word's first slot
@@ -33,9 +37,12 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     large_pool_t large
     uint32_t index
     bint open
+    bint shadowed          # during a fork: copied for the child
     cache_t *caches
     cache_t *idle
     pieces_t pieces
+    int on_fork            # on_fork_t
+    uint64_t generation    # forks since which its objects are gone; an object of another is inherited
     size_t retain          # bytes of empty chunks to keep
     uint64_t words_freed   # bitmap words that came wholly free since the last tidying
 

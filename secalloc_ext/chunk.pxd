@@ -39,7 +39,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint32_t chunk_frames
     uint32_t chunk_pieces
     uint32_t chunk_used    # pieces that are slabs or large objects
-    uint64_t reserved
+    uint8_t *shadow        # during a fork: the chunk's copy for the child
 
 cdef struct reservation_t:
     uint8_t *base
@@ -53,5 +53,6 @@ cdef int chunk_init(size_t bytes) noexcept nogil                           # ERR
 cdef void *chunk_metadata(size_t size) noexcept nogil                      # zeroed, for thread caches; never given back
 cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_t alignment, int *error) noexcept nogil
 cdef int chunk_release(frame_t *first) noexcept nogil
-cdef void chunk_abandon_all() noexcept nogil                               # in a forked child
+cdef void chunk_lock(bint take) noexcept nogil                             # around a fork
+cdef void chunk_close_all() noexcept nogil                                 # in a forked child
 cdef frame_t *chunk_frame(uint32_t index) noexcept nogil

@@ -230,7 +230,7 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
     start = frame_address(first) + PAGE_BYTES
     if alignment > PAGE_BYTES:
         start = <uint8_t *>((<size_t>start + alignment - 1) & ~(alignment - 1))
-    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags)
+    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags, False)
     if error[0] != ERROR_NONE:
         range_give(first)
         return NULL
@@ -265,17 +265,16 @@ cdef int chunk_release(frame_t *frame) noexcept nogil:
     return ERROR_NONE
 
 
-cdef void chunk_abandon_all() noexcept nogil:
-    """In a forked child: close the holes that the parent's pieces left, for good, and disown what lay there."""
-    cdef size_t i
-    global caches_used
-    if reservation.base == NULL:
-        return
-    if mapping_release(reservation.base, reservation.bytes) != ERROR_NONE:
-        fatal_error("inherited pages cannot be closed")
+cdef void chunk_lock(bint take) noexcept nogil:
+    """Around a fork: the parent keeps other threads out of the ranges meanwhile."""
+    if take:
+        lock_take(&ranges_lock)
+    else:
+        lock_drop(&ranges_lock)
+
+
+cdef void chunk_close_all() noexcept nogil:
+    """In a forked child: close the holes that the parent's pieces left, before anything else lands in them."""
     lock_init(&ranges_lock)
-    for i in range(reservation.used >> FRAME_SHIFT):
-        if reservation.frames[i].kind != KIND_UNUSED:
-            reservation.frames[i].kind = KIND_INHERITED
-    memset(ranges, 0, sizeof(ranges))
-    caches_used = 0
+    if reservation.base != NULL and mapping_release(reservation.base, reservation.bytes) != ERROR_NONE:
+        fatal_error("inherited pages cannot be closed")

@@ -1,11 +1,18 @@
 """Layer 3: alloc and free of an object in a heap, from any thread, without the GIL."""
-from libc.stdint cimport uint64_t
 from secalloc_ext.cache cimport heap_t
 
-cdef heap_t *heap_create(int backend, unsigned flags, size_t limit) noexcept nogil        # NULL: heap_error()
+cdef struct heap_options_t:
+    int backend            # backend_t
+    unsigned flags         # for memfd_secret
+    size_t limit           # most bytes of secret pages; 0: none
+    int on_fork            # on_fork_t
+    size_t retain          # bytes of empty slabs, and of free large objects, to keep mapped
+
+cdef void heap_options_init(heap_options_t *options) noexcept nogil                        # the defaults
+cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil                    # NULL: heap_error()
 cdef void heap_close(heap_t *heap) noexcept nogil                                         # objects in it live on
 cdef heap_t *heap_default() noexcept nogil                                                # NULL: heap_error()
-cdef int heap_configure(size_t reservation, int backend, unsigned flags, size_t limit) noexcept nogil
+cdef int heap_configure(size_t reservation, const heap_options_t *options) noexcept nogil # before first use
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil               # zeroed; NULL: heap_error()
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil
 cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept nogil    # heap: for p == NULL
@@ -16,4 +23,3 @@ cdef heap_t *heap_of(const void *p) noexcept nogil
 cdef void heap_trim(heap_t *heap) noexcept nogil
 cdef int heap_error() noexcept nogil                                                      # this thread's last ERROR_*
 cdef void heap_error_clear() noexcept nogil
-cdef uint64_t heap_generation() noexcept nogil                                            # forks this process is deep

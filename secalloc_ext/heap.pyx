@@ -13,9 +13,11 @@ pieces and large objects; slow paths only), the ranges lock of `chunk`.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
+from secalloc_ext.cache cimport (
+    HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t)
+from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
 from secalloc_ext.chunk cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_abandon_all, chunk_init, chunk_metadata, frame_t,
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata, frame_t,
     reservation)
 from secalloc_ext.large cimport large_alloc, large_drop, large_free, large_resize, large_size
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork, mapping_random
@@ -29,7 +31,6 @@ from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, cla
 from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size
 
 cdef enum:
-    RETAIN_BYTES = 1 << 28           # empty chunks and free large objects kept, each, a heap
     TIDY_WORDS = 4096                # words that come free between two tidyings
 
 cdef struct thread_t:
@@ -58,11 +59,9 @@ cdef heap_t[HEAPS_MAX] heaps
 cdef uint32_t heaps_used = 0
 cdef pthread_key_t thread_key
 cdef uint64_t started = 0            # the reservation is there and the handlers are installed
-cdef uint64_t generation = 0
 cdef size_t wish_reservation = 0     # what heap_configure asked for, before the first use
-cdef int wish_backend = BACKEND_SECRETMEM
-cdef unsigned wish_flags = 0
-cdef size_t wish_limit = 0
+cdef heap_options_t wish             # of the default heap
+heap_options_init(&wish)
 
 
 # --- start, threads, fork ---------------------------------------------------------------------------------------------
@@ -73,10 +72,6 @@ cdef int heap_error() noexcept nogil:
 
 cdef void heap_error_clear() noexcept nogil:
     error_set(ERROR_NONE)
-
-
-cdef uint64_t heap_generation() noexcept nogil:
-    return generation
 
 
 cdef void thread_exit(void *value) noexcept nogil:
@@ -96,24 +91,48 @@ cdef void thread_exit(void *value) noexcept nogil:
     free(thread)
 
 
-cdef void fork_child() noexcept nogil:
-    """Isolate: nothing of the parent's is readable, nothing of ours will ever lie at its addresses."""
+cdef void fork_prepare() noexcept nogil:
+    """Hold all locks over the fork, so that the child finds every structure whole; copy what it shall have."""
     cdef size_t i
+    lock_take(&heaps_lock)
+    for i in range(heaps_used):
+        lock_take(&heaps[i].account.lock)
+    chunk_lock(True)
+    for i in range(heaps_used):
+        if heaps[i].on_fork == ON_FORK_COPY:
+            heaps[i].shadowed = fork_shadow(&heaps[i])
+            if not heaps[i].shadowed:
+                fork_discard(&heaps[i])
+
+
+cdef void fork_parent() noexcept nogil:
+    cdef size_t i
+    for i in range(heaps_used):
+        if heaps[i].shadowed:
+            fork_discard(&heaps[i])
+            heaps[i].shadowed = False
+        lock_drop(&heaps[i].account.lock)
+    chunk_lock(False)
+    lock_drop(&heaps_lock)
+
+
+cdef void fork_child() noexcept nogil:
+    """Nothing of the parent's is readable but the copies; nothing of ours will ever lie at the addresses of the rest."""
+    cdef thread_t *thread = secalloc_thread
     cdef heap_t *heap
-    global generation
-    chunk_abandon_all()
-    generation += 1
+    cdef size_t i
+    chunk_close_all()
     lock_init(&heaps_lock)
-    if secalloc_thread != NULL:
-        memset(secalloc_thread, 0, sizeof(thread_t))
     for i in range(heaps_used):
         heap = &heaps[i]
         lock_init(&heap.account.lock)
-        heap.account.committed = heap.account.committed_peak = heap.account.chunks = 0
-        memset(&heap.large, 0, sizeof(heap.large))
-        heap.large.retain = heap.retain
-        heap.caches = heap.idle = NULL
-        memset(heap.pieces.free, 0, sizeof(heap.pieces.free))
+        if heap.shadowed:
+            fork_adopt(heap, NULL if thread == NULL else thread.caches[i])
+            heap.shadowed = False
+        else:
+            fork_isolate(heap)
+            if thread != NULL:
+                thread.caches[i] = NULL
 
 
 cdef int start() noexcept nogil:
@@ -125,7 +144,7 @@ cdef int start() noexcept nogil:
     if error == ERROR_NONE and pthread_key_create(&thread_key, thread_exit) != 0:
         error = ERROR_OTHER
     if error == ERROR_NONE:
-        error = mapping_at_fork(NULL, NULL, fork_child)
+        error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
     if error == ERROR_NONE:
         atomic_store_relaxed(&started, 1)
     return error
@@ -166,72 +185,85 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
 
 # --- heaps ------------------------------------------------------------------------------------------------------------
 
-cdef int heap_configure(size_t reservation_bytes, int backend, unsigned flags, size_t limit) noexcept nogil:
-    """What the default heap will be. ERROR_OTHER once it is in use."""
+cdef void heap_options_init(heap_options_t *options) noexcept nogil:
+    """The one place of all defaults."""
+    options.backend = BACKEND_SECRETMEM
+    options.flags = 0
+    options.limit = 0
+    options.on_fork = ON_FORK_ISOLATE
+    options.retain = <size_t>256 << 20
+
+
+cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options) noexcept nogil:
+    """What the default heap will be. ERROR_OTHER once secret memory is in use."""
     cdef int error = ERROR_OTHER
-    global wish_reservation, wish_backend, wish_flags, wish_limit
+    global wish_reservation, wish
     lock_take(&heaps_lock)
     if not started:
         wish_reservation = reservation_bytes
-        wish_backend = backend
-        wish_flags = flags
-        wish_limit = limit
+        wish = options[0]
         error = ERROR_NONE
     lock_drop(&heaps_lock)
     return error
 
 
-cdef void heap_init(heap_t *heap, int backend, unsigned flags, size_t limit) noexcept nogil:
+cdef void heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
     """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
-    heap.account.backend = backend
-    heap.account.flags = flags
-    heap.account.limit = limit
-    heap.pieces.account = &heap.account
+    if index >= heaps_used:
+        lock_init(&heap.account.lock)
+    heap.index = index
+    heap.account.backend = options.backend
+    heap.account.flags = options.flags
+    heap.account.limit = options.limit
     heap.account.committed_peak = heap.account.committed
-    heap.retain = heap.large.retain = RETAIN_BYTES
+    heap.pieces.account = &heap.account
+    heap.retain = heap.large.retain = options.retain
+    heap.on_fork = options.on_fork
     heap.open = True
 
 
-cdef heap_t *heap_create(int backend, unsigned flags, size_t limit) noexcept nogil:
+cdef int start_default() noexcept nogil:
+    """Have the default heap at index 0, whoever comes first; heaps_lock is held."""
+    cdef int error = start()
+    global heaps_used
+    if error == ERROR_NONE and heaps_used == 0:
+        heap_init(&heaps[0], 0, &wish)
+        heaps_used = 1
+    return error
+
+
+cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil:
     cdef heap_t *heap = NULL
     cdef uint32_t i
     global heaps_used
     lock_take(&heaps_lock)
-    error_set(start())
+    error_set(start_default())
     if secalloc_error == ERROR_NONE:
-        if heaps_used == 0:                      # index 0 is the default heap, whoever comes first
-            lock_init(&heaps[0].account.lock)
-            heap_init(&heaps[0], wish_backend, wish_flags, wish_limit)
-            heaps_used = 1
         for i in range(1, heaps_used):           # one that was closed, and is empty by now
             if not heaps[i].open:
                 heap_trim(&heaps[i])
                 if heaps[i].account.committed == 0:
                     heap = &heaps[i]
                     break
-        if heap == NULL and heaps_used < HEAPS_MAX:
-            heap = &heaps[heaps_used]
-            heap.index = heaps_used
-            lock_init(&heap.account.lock)
-            heaps_used += 1
+        else:
+            i = heaps_used
+            if i < HEAPS_MAX:
+                heap = &heaps[i]
         if heap == NULL:
             error_set(ERROR_HEAPS)
         else:
-            heap_init(heap, backend, flags, limit)
+            heap_init(heap, i, options)
+            if i == heaps_used:
+                heaps_used += 1
     lock_drop(&heaps_lock)
     return heap
 
 
 cdef heap_t *heap_default() noexcept nogil:
-    global heaps_used
-    if likely(atomic_load_relaxed(&started) and heaps_used > 0):
+    if likely(heaps_used > 0):
         return &heaps[0]
     lock_take(&heaps_lock)
-    error_set(start())
-    if secalloc_error == ERROR_NONE and heaps_used == 0:
-        lock_init(&heaps[0].account.lock)
-        heap_init(&heaps[0], wish_backend, wish_flags, wish_limit)
-        heaps_used = 1
+    error_set(start_default())
     lock_drop(&heaps_lock)
     return &heaps[0] if secalloc_error == ERROR_NONE else NULL
 

@@ -4,7 +4,6 @@ from secalloc_ext.cache cimport heap_t
 cdef class Heap:
     cdef heap_t *heap              # NULL in the default heap's object until first use
     cdef readonly str name
-    cdef readonly str on_fork
     cdef object __weakref__
     cdef heap_t *get(self) except NULL
 

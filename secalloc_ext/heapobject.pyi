@@ -3,6 +3,7 @@ from typing import Final, NamedTuple, NoReturn
 from secalloc_ext.errors import SecallocError
 
 ERROR_NAMES: Final[dict[int, str]]
+ON_FORK: Final[dict[str, int]]
 BACKENDS: Final[dict[str, int]]
 DEFAULT: Final[Heap]
 
@@ -32,12 +33,19 @@ class HeapStats(NamedTuple):
 
 class Heap:
     name: Final[str]
-    on_fork: Final[str]
     def __init__(
-        self, name: str, *, limit: int | str | None = None, backend: str | None = None, on_fork: str = "isolate"
+        self,
+        name: str,
+        *,
+        limit: int | str | None = None,
+        backend: str | None = None,
+        on_fork: str = "isolate",
+        retain: int | str | None = None,
     ) -> None: ...
     @property
     def backend(self) -> str: ...
+    @property
+    def on_fork(self) -> str: ...
     @property
     def limit(self) -> int | None: ...
     def stats(self) -> HeapStats: ...
@@ -54,6 +62,8 @@ def configure(
     limit: int | str | None = None,
     reservation: int | str | None = None,
     flags: int = 0,
+    on_fork: str = "isolate",
+    retain: int | str | None = None,
 ) -> None: ...
 def stats() -> HeapStats: ...
 def slot_bytes(size: int, *, lined: bool = False) -> int | None: ...

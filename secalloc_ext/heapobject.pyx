@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
+from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_close, heap_configure, heap_create, heap_default, heap_error, heap_free, heap_trim)
+    heap_alloc, heap_close, heap_configure, heap_create, heap_default, heap_error, heap_options_init, heap_options_t,
+    heap_trim)
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
@@ -25,6 +27,7 @@ ERROR_NAMES = {
     ERROR_HEAP_LIMIT: "HEAP_LIMIT", ERROR_SIZE: "SIZE", ERROR_HEAPS: "HEAPS", ERROR_PAGE_SIZE: "PAGE_SIZE",
     ERROR_INHERITED: "INHERITED",
 }
+ON_FORK = {"isolate": ON_FORK_ISOLATE, "copy": ON_FORK_COPY}
 BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -106,7 +109,22 @@ def resolve_backend(backend):
     return BACKENDS[backend]
 
 
-def configure(*, backend=None, limit=None, reservation=None, flags=0):
+cdef heap_options_t options_from(backend, limit, on_fork, retain, flags) except *:
+    """Check and gather what makes a heap; None is the default of each."""
+    cdef heap_options_t options
+    heap_options_init(&options)
+    if on_fork not in ON_FORK:
+        raise ValueError(f"on_fork is 'isolate' or 'copy', not {on_fork!r}")
+    options.backend = resolve_backend(backend or os.environ.get("SECALLOC_BACKEND", "secretmem"))
+    options.flags = flags
+    options.limit = parse_size(limit or 0)
+    options.on_fork = ON_FORK[on_fork]
+    if retain is not None:
+        options.retain = parse_size(retain)
+    return options
+
+
+def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None):
     """Choose what the default heap will be. Only before its first use.
 
     Parameters
@@ -115,15 +133,17 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0):
     limit : most bytes of secret pages, as int or "4 MiB"; default: no limit but the system's
     reservation : bytes of address space for all heaps; default: SECALLOC_RESERVATION, or 1 TiB
     flags : for memfd_secret(2); no Linux up to 6.18 knows any
+    on_fork : "isolate" or "copy", see `Heap`
+    retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; default "256 MiB" of each
 
     Raises
     ------
     TooLateError : secret memory is in use already
     ValueError : unknown backend, or no size
     """
-    backend = backend or os.environ.get("SECALLOC_BACKEND", "secretmem")
+    cdef heap_options_t options = options_from(backend, limit, on_fork, retain, flags)
     reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
-    if heap_configure(parse_size(reservation), resolve_backend(backend), flags, parse_size(limit or 0)) != ERROR_NONE:
+    if heap_configure(parse_size(reservation), &options) != ERROR_NONE:
         raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
 
 
@@ -150,7 +170,8 @@ cdef class Heap:
     name : for messages and statistics
     limit : most bytes of secret pages, as int or "4 MiB"; None: no limit but the system's
     backend : "secretmem", "mlock" or "auto"; None: as the default heap
-    on_fork : "isolate": a forked child cannot see what is in the heap
+    on_fork : "isolate": a forked child cannot see what is in the heap; "copy": it gets a copy of its own
+    retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; None: 256 MiB of each
 
     Raises
     ------
@@ -162,20 +183,17 @@ cdef class Heap:
     Objects keep their heap: it is given back when the handle and the last object are gone.
     """
 
-    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate"):
+    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None):
+        cdef heap_options_t options
         if not isinstance(name, str):
             raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
-        if on_fork != "isolate":
-            raise ValueError(f"on_fork is 'isolate', not {on_fork!r}")
-        if type(self) is _DefaultHeap:
-            self.heap = NULL
-        else:
-            self.heap = heap_create(resolve_backend(backend or os.environ.get("SECALLOC_BACKEND", "secretmem")), 0,
-                                    parse_size(limit or 0))
-            if self.heap == NULL:
-                raise_error(NULL, 0)
         self.name = name
-        self.on_fork = on_fork
+        if type(self) is _DefaultHeap:
+            return
+        options = options_from(backend, limit, on_fork, retain, 0)
+        self.heap = heap_create(&options)
+        if self.heap == NULL:
+            raise_error(NULL, 0)
 
     def __dealloc__(self):
         if self.heap != NULL and self.heap.index != 0:
@@ -199,6 +217,11 @@ cdef class Heap:
     def backend(self):
         """"secretmem" or "mlock": what holds the heap's objects."""
         return "secretmem" if self.get().account.backend == BACKEND_SECRETMEM else "mlock"
+
+    @property
+    def on_fork(self):
+        """"isolate" or "copy": what a forked child finds."""
+        return "copy" if self.get().on_fork == ON_FORK_COPY else "isolate"
 
     @property
     def limit(self):

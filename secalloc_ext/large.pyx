@@ -114,11 +114,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         pool.live += 1
         pool.live_bytes += size
         pool.live_committed += object.piece_bytes
+        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+        if recycled and mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
     lock_drop(&account.lock)
     if object == NULL:
         return NULL
-    if recycled and mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
     canary_fill(object.canary, object.start + size, object.start + object.piece_bytes, size)
     return object
 

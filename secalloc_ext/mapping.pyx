@@ -14,7 +14,8 @@ pieces stays a hole that costs neither memory nor RLIMIT_MEMLOCK::
 Invariants
     - No descriptor outlives the call that opened it: an open secretmem descriptor can be stolen by pidfd_getfd(2).
     - A failed mapping_create leaves the span as it was: PROT_NONE, nothing charged.
-    - A mapped piece is MADV_DONTFORK: a child finds a hole there, which `heap` closes at once.
+    - A mapped piece is MADV_DONTFORK, so that a child finds a hole there, which `fork` closes at once; but for the
+      shadows that `fork` makes for a child, until they are moved to their place in it.
 """
 from libc.stdint cimport uint8_t
 from secalloc_ext.prim cimport (
@@ -22,9 +23,9 @@ from secalloc_ext.prim cimport (
     ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
     EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, O_CLOEXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PROT_NONE, PROT_READ, PROT_WRITE,
     RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
-    mlock, mmap, mprotect, pthread_atfork, rlimit, sysconf)
+    mlock, mmap, mprotect, mremap, munmap, pthread_atfork, rlimit, sysconf)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -49,6 +50,11 @@ cdef size_t mapping_address_space() noexcept nogil:
 cdef uint8_t *mapping_reserve(size_t size) noexcept nogil:
     cdef void *first = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
     return NULL if first == MAP_FAILED else <uint8_t *>first
+
+
+cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil:
+    if munmap(first, size) != 0:
+        fatal_error("pages cannot be released")
 
 
 cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil:
@@ -117,8 +123,9 @@ cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
 
 
 cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
-                        unsigned flags) noexcept nogil:
-    """Map `count` pieces of `piece` bytes (whole pages) at `first`, `first + stride`, ..."""
+                        unsigned flags, bint inherited) noexcept nogil:
+    """Map `count` pieces of `piece` bytes (whole pages) at `first`, `first + stride`, ...; a child gets them only if
+    `inherited`."""
     cdef int error
     cdef size_t i
     if backend == BACKEND_SECRETMEM:
@@ -126,7 +133,7 @@ cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t coun
     else:
         error = map_locked_pieces(first, piece, stride, count)
     for i in range(count):
-        if error != ERROR_NONE:
+        if error != ERROR_NONE or inherited:
             break
         if madvise(first + i * stride, piece, MADV_DONTFORK) != 0:
             error = ERROR_OTHER
@@ -139,6 +146,17 @@ cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil:
     """One PROT_NONE mapping over the span. Refunds memlock; the kernel zeroes the pages as it frees them."""
     if mmap(first, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED:
         return ERROR_MAP_COUNT
+    return ERROR_NONE
+
+
+cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noexcept nogil:
+    """In a forked child: put an inherited piece where its original lay, and lock it, as a child's pages are not."""
+    if mremap(first, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED:
+        return ERROR_MAP_COUNT
+    if madvise(to, size, MADV_DONTFORK) != 0:
+        return ERROR_OTHER
+    if backend == BACKEND_MLOCK and mlock(to, size) != 0:
+        return ERROR_MEMLOCK
     return ERROR_NONE
 
 

@@ -17,7 +17,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 from libc.string cimport memcpy
 from secalloc_ext.errors import ForkedError, WipedError
-from secalloc_ext.heap cimport heap_free, heap_generation, heap_realloc
+from secalloc_ext.heap cimport heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, wipe
@@ -34,7 +34,7 @@ cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
     self.heap = heap
     self.data = <unsigned char *>allocate(heap, size)
     self.size = size
-    self.generation = heap_generation()
+    self.generation = heap.heap.generation
     return self
 
 
@@ -128,7 +128,7 @@ cdef class SecureBytes:
     cdef int check(self) except -1:
         if self.data == NULL or self.is_wiped:
             raise WipedError("the SecureBytes was wiped")
-        if self.generation != heap_generation():
+        if self.generation != self.heap.heap.generation:
             raise ForkedError("the SecureBytes belongs to the process that forked this one")
         return 0
 
@@ -306,7 +306,7 @@ cdef class SecureBytes:
         """
         if self.data == NULL or self.is_wiped:
             return
-        if self.generation == heap_generation():
+        if self.generation == self.heap.heap.generation:
             wipe(self.data, <size_t>self.size)
         self.is_wiped = True
         if self.exports == 0:

@@ -22,6 +22,7 @@ cdef extern from *:
     int PROT_NONE, PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
     int MADV_DONTFORK, MADV_DONTDUMP
+    int MREMAP_MAYMOVE, MREMAP_FIXED
     void *MAP_FAILED
     int RLIMIT_AS, RLIMIT_MEMLOCK
     int _SC_PAGESIZE
@@ -35,6 +36,8 @@ cdef extern from *:
     int ftruncate(int fd, long length) noexcept nogil
     int close(int fd) noexcept nogil
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset) noexcept nogil
+    int munmap(void *address, size_t length) noexcept nogil
+    void *mremap(void *address, size_t old, size_t new, int flags, void *target) noexcept nogil
     int mprotect(void *address, size_t length, int protection) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
