@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import capi, maps
 from support.children import succeed
+from support.fixtures import nothing_leaks  # noqa: F401
 from support.threads import in_threads
 
 from secalloc import Heap, SecureBytes
@@ -14,17 +15,6 @@ from secalloc_ext.heapobject import DEFAULT, slot_bytes
 
 SIZES = [0, 1, 8, 15, 16, 24, 32, 100, 128, 1_000, 4_096, 16_392, 16_393, 20_000, 131_072, 500_000]
 ABSURD = [2**40, 2**47, 2**62, 2**63 - 1, 2**63, capi.SIZE_MAX - 4096, capi.SIZE_MAX - 8, capi.SIZE_MAX]
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks():
-    """Every test gives back what it took, and leaves the heap whole."""
-    before = DEFAULT.stats()
-    yield
-    after = DEFAULT.stats()
-    assert (after.live, after.live_bytes) == (before.live, before.live_bytes)
-    assert DEFAULT.is_valid()
-    DEFAULT.trim()  # the memlock limit of an ordinary user is for all heaps
 
 
 @pytest.fixture
