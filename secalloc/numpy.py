@@ -25,7 +25,7 @@ from secalloc_ext.heapobject import DEFAULT, Heap
 
 __all__ = ["array", "empty", "full", "is_secret", "ones", "secure_arrays", "zeros"]
 
-type_of_shape = int | tuple[int, ...]
+Shape = int | tuple[int, ...]
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def secure_arrays(heap: Heap | None = None) -> Iterator[None]:
         nep49.handler_set(previous)
 
 
-def _made(make: Callable[[], NDArray[Any]], dtype: DTypeLike, heap: Heap | None) -> NDArray[Any]:
+def _made(make: Callable[[], NDArray[Any]], dtype: DTypeLike | None, heap: Heap | None) -> NDArray[Any]:
     """Call `make` with secret data memory, and let the heap say why where there is none."""
     if dtype is not None and np.dtype(dtype).hasobject:
         raise TypeError("an array of Python objects holds pointers: the objects would stay in ordinary memory")
@@ -59,36 +59,36 @@ def _made(make: Callable[[], NDArray[Any]], dtype: DTypeLike, heap: Heap | None)
 
 
 def empty(
-    shape: type_of_shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
+    shape: Shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
 ) -> NDArray[Any]:
     """`numpy.empty` on secret pages. The data is zero all the same: so is every fresh slot."""
-    return _made(lambda: np.empty(shape, dtype, order), dtype, heap)  # type: ignore[call-overload, no-any-return]
+    return _made(lambda: np.empty(shape, dtype, order), dtype, heap)  # type: ignore[call-overload]
 
 
 def zeros(
-    shape: type_of_shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
+    shape: Shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
 ) -> NDArray[Any]:
     """`numpy.zeros` on secret pages."""
-    return _made(lambda: np.zeros(shape, dtype, order), dtype, heap)  # type: ignore[call-overload, no-any-return]
+    return _made(lambda: np.zeros(shape, dtype, order), dtype, heap)  # type: ignore[call-overload]
 
 
 def ones(
-    shape: type_of_shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
+    shape: Shape, dtype: DTypeLike = float, order: str = "C", *, heap: Heap | None = None
 ) -> NDArray[Any]:
     """`numpy.ones` on secret pages."""
-    return _made(lambda: np.ones(shape, dtype, order), dtype, heap)  # type: ignore[call-overload, no-any-return]
+    return _made(lambda: np.ones(shape, dtype, order), dtype, heap)  # type: ignore[call-overload]
 
 
 def full(
-    shape: type_of_shape, fill_value: Any, dtype: DTypeLike = None, order: str = "C", *, heap: Heap | None = None
+    shape: Shape, fill_value: Any, dtype: DTypeLike | None = None, order: str = "C", *, heap: Heap | None = None
 ) -> NDArray[Any]:
     """`numpy.full` on secret pages."""
     if dtype is None and np.asarray(fill_value).dtype.hasobject:
         dtype = object
-    return _made(lambda: np.full(shape, fill_value, dtype, order), dtype, heap)  # type: ignore[call-overload, no-any-return]
+    return _made(lambda: np.full(shape, fill_value, dtype, order), dtype, heap)  # type: ignore[call-overload]
 
 
-def array(object: ArrayLike, dtype: DTypeLike = None, *, heap: Heap | None = None) -> NDArray[Any]:
+def array(object: ArrayLike, dtype: DTypeLike | None = None, *, heap: Heap | None = None) -> NDArray[Any]:
     """A copy of anything `numpy.array` takes, on secret pages. The source is as it was: wiping it is the caller's.
 
     Raises

@@ -14,7 +14,7 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     cdef cache_t *cache
     cdef frame_t *frame
     cdef slab_count_t count
-    cdef size_t i, left
+    cdef size_t i, _left
     memset(stats, 0, sizeof(stats[0]))
     lock_take(&heap.account.lock)
     stats.committed = heap.account.committed
@@ -37,7 +37,7 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
         stats.caches += 1
         for i in range(BIN_COUNT):
             frame = cache.bins[i].ring
-            for left in range(cache.bins[i].ring_length):
+            for _left in range(cache.bins[i].ring_length):
                 count = slab_count(frame)
                 stats.slabs += 1
                 stats.slab_bytes += frame.piece_bytes
@@ -55,7 +55,7 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     cdef audit_t stats
     cdef cache_t *cache
     cdef frame_t *frame
-    cdef size_t i, left
+    cdef size_t i, _left
     cdef bint valid = True
     audit_heap(heap, &stats)
     if stats.committed != (stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live
@@ -71,7 +71,7 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     while cache != NULL:
         for i in range(BIN_COUNT):
             frame = cache.bins[i].ring
-            for left in range(cache.bins[i].ring_length):
+            for _left in range(cache.bins[i].ring_length):
                 valid = valid and (frame.kind == KIND_SLAB and frame.owner == cache and frame.bin == i
                                    and slab_is_valid(frame))
                 frame = frame.next

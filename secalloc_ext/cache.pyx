@@ -12,7 +12,6 @@ operation. When it is used up::
 A bin's current slab is pinned: no other thread takes slots from it, retires it or moves it to another cache. Which
 slab is current changes under the heap's lock only.
 """
-from libc.stdint cimport uint64_t
 from secalloc_ext.chunk cimport KIND_SLAB, frame_t
 from secalloc_ext.large cimport large_drop
 from secalloc_ext.pieces cimport (

@@ -18,7 +18,7 @@ fork may be half copied, as with any fork; that thread is not there in the child
 """
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport bin_t, cache_flush, cache_t, heap_t
+from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
 from secalloc_ext.chunk cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_UNUSED, account_t, chunk_frame, frame_t, reservation)
 from secalloc_ext.mapping cimport (

@@ -12,7 +12,7 @@ cdef void heap_options_init(heap_options_t *options) noexcept nogil             
 cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil                    # NULL: heap_error()
 cdef void heap_close(heap_t *heap) noexcept nogil                                         # objects in it live on
 cdef heap_t *heap_default() noexcept nogil                                                # NULL: heap_error()
-cdef int heap_configure(size_t reservation, const heap_options_t *options) noexcept nogil # before first use
+cdef int heap_configure(size_t reservation, const heap_options_t *options) noexcept nogil  # before first use
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil               # zeroed; NULL: heap_error()
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil
 cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept nogil    # heap: for p == NULL

@@ -12,13 +12,13 @@ pieces and large objects; slow paths only), the ranges lock of `chunk`.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from secalloc_ext.cache cimport (
     HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
 from secalloc_ext.chunk cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata, frame_t,
-    reservation)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata,
+    frame_t, reservation)
 from secalloc_ext.large cimport large_alloc, large_drop, large_free, large_resize, large_size
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork, mapping_random
 from secalloc_ext.prim cimport (
@@ -117,7 +117,7 @@ cdef void fork_parent() noexcept nogil:
 
 
 cdef void fork_child() noexcept nogil:
-    """Nothing of the parent's is readable but the copies; nothing of ours will ever lie at the addresses of the rest."""
+    """Nothing of the parent's is readable but the copies; nothing of ours ever lies at the addresses of the rest."""
     cdef thread_t *thread = secalloc_thread
     cdef heap_t *heap
     cdef size_t i

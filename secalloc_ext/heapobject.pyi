@@ -1,4 +1,6 @@
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, Self
+
+from typing_extensions import disjoint_base
 
 from secalloc_ext.errors import SecallocError
 
@@ -31,17 +33,18 @@ class HeapStats(NamedTuple):
     @property
     def live_bytes(self) -> int: ...
 
+@disjoint_base
 class Heap:
     name: Final[str]
-    def __init__(
-        self,
+    def __new__(
+        cls,
         name: str,
         *,
         limit: int | str | None = None,
         backend: str | None = None,
         on_fork: str = "isolate",
         retain: int | str | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def backend(self) -> str: ...
     @property

@@ -15,7 +15,7 @@ the object out of circulation (KIND_LARGE_FREE), then wipes.
 
 Invariant: the account's committed bytes for large objects are live_committed + free_committed.
 """
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, account_t, chunk_create, chunk_release, frame_t
 from secalloc_ext.chunk cimport chunk_frame, reservation
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect

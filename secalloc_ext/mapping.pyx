@@ -19,13 +19,13 @@ Invariants
 """
 from libc.stdint cimport uint8_t
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE,
+    ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE,
     ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
     EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PROT_NONE, PROT_READ, PROT_WRITE,
-    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
-    mlock, mmap, mprotect, mremap, munmap, pthread_atfork, rlimit, sysconf)
+    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PROT_NONE,
+    PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit,
+    madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pthread_atfork, rlimit, sysconf)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40

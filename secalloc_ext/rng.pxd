@@ -29,7 +29,7 @@ cdef inline void rng_block(const uint32_t *key, uint64_t block, uint8_t *out) no
     """One ChaCha8 block of 64 bytes with a zero nonce."""
     cdef uint32_t start[16]
     cdef uint32_t x[16]
-    cdef int i
+    cdef int i, _round
     start[0], start[1], start[2], start[3] = 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574
     for i in range(8):
         start[4 + i] = key[i]
@@ -37,7 +37,7 @@ cdef inline void rng_block(const uint32_t *key, uint64_t block, uint8_t *out) no
     start[13] = <uint32_t>(block >> 32)
     start[14] = start[15] = 0
     memcpy(x, start, sizeof(x))
-    for i in range(4):
+    for _round in range(4):
         rng_quarter(x, 0, 4, 8, 12)
         rng_quarter(x, 1, 5, 9, 13)
         rng_quarter(x, 2, 6, 10, 14)
@@ -72,8 +72,8 @@ cdef inline uint64_t rng_secret(rng_t *rng) noexcept nogil:
     """Eight random bytes, none of them zero: a canary's secret."""
     cdef uint64_t secret = 0
     cdef unsigned byte
-    cdef int i
-    for i in range(8):
+    cdef int _i
+    for _i in range(8):
         byte = rng_byte(rng)
         while byte == 0:
             byte = rng_byte(rng)

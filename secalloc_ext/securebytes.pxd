@@ -11,6 +11,6 @@ cdef class SecureBytes:
     cdef readonly Heap heap
     cdef int adopt(self, SecureBytes other) except -1
     cdef int give_back(self) except -1
-    cdef int check(self) except -1 # raises WipedError, ForkedError
+    cdef int check(self) except -1  # raises WipedError, ForkedError
 
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap)       # zeroed

@@ -1,7 +1,8 @@
-from collections.abc import Buffer
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, final, overload
+
+from typing_extensions import Buffer
 
 from secalloc_ext.heapobject import Heap
 
@@ -19,7 +20,9 @@ class SecureBytes:
     @staticmethod
     def take(source: Buffer, *, heap: Heap | None = None) -> SecureBytes: ...
     @staticmethod
-    def from_file(file: int | str | bytes | PathLike[str] | PathLike[bytes], *, heap: Heap | None = None) -> SecureBytes: ...
+    def from_file(
+        file: int | str | bytes | PathLike[str] | PathLike[bytes], *, heap: Heap | None = None
+    ) -> SecureBytes: ...
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, key: SupportsIndex, /) -> int: ...

@@ -175,7 +175,7 @@ cdef class SecureBytes:
         try:
             PyObject_GetBuffer(source, &view, PyBUF_WRITABLE)
         except BufferError as error:
-            raise TypeError(f"take() needs a writable contiguous buffer to wipe, not {type(source).__name__}") from error
+            raise TypeError(f"take() wipes its source, and {type(source).__name__} has no writable buffer") from error
         try:
             result = securebytes_new(view.len, heap_or_default(heap))
             memcpy(result.data, view.buf, <size_t>view.len)

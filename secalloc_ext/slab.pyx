@@ -13,8 +13,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport KIND_PIECE, KIND_SLAB, frame_t
 from secalloc_ext.prim cimport (
-    SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_acquire, atomic_load_relaxed, atomic_or_release, bits_count,
-    bytes_are_zero, state_load)
+    SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_acquire, atomic_load_relaxed, atomic_or_release, bytes_are_zero,
+    state_load)
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, class_slot_bytes
 from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_is_intact
 
