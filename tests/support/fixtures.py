@@ -10,11 +10,11 @@ from secalloc_ext.heapobject import DEFAULT
 def nothing_leaks():
     """Every test gives back what it took from the default heap, and leaves the heap whole."""
     if DEFAULT.stats().live:
-        gc.collect()
+        gc.collect()  # what an earlier test's traceback still holds
     before = DEFAULT.stats()
     yield
     if DEFAULT.stats().live != before.live:
-        gc.collect()  # what a traceback still holds
+        gc.collect()
     after = DEFAULT.stats()
     assert (after.live, after.live_bytes) == (before.live, before.live_bytes)
     assert DEFAULT.is_valid()

@@ -1,10 +1,10 @@
-"""A machine that refuses: limits, missing privileges, missing system calls. For child processes, as it cannot be undone.
+"""A machine that refuses: limits, missing privileges, missing system calls. For child processes: it cannot be undone.
 
 Everything is imported here first: an interpreter below /root cannot be read any more after `become_ordinary_user`.
 """
 import ctypes
 import os
-import resource  # noqa: F401  (secalloc imports it in its error messages)
+import resource
 
 import secalloc  # noqa: F401
 

@@ -1,6 +1,7 @@
 """The process's mappings, as the kernel tells them."""
 import os
 from bisect import bisect_right
+from contextlib import suppress
 from typing import NamedTuple
 
 PAGE_BYTES = 4096
@@ -60,10 +61,8 @@ def descriptors():
     """The open descriptors, but for the one that lists them."""
     found = {}
     for fd in os.listdir("/proc/self/fd"):
-        try:
+        with suppress(FileNotFoundError):
             found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
-        except FileNotFoundError:
-            pass
     return found
 
 

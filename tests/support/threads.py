@@ -16,7 +16,7 @@ def in_threads(count, work):
     def guarded(i):
         try:
             work(i)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=guarded, args=[i]) for i in range(count)]
