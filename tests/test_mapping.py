@@ -75,6 +75,15 @@ def test_secret_pages_are_locked_and_left_out_of_core_dumps(object_at):
     assert {"lo", "dd"} <= maps.flags_at(object_at)
 
 
+def test_the_address_space_around_is_left_out_of_core_dumps_too(object_at):
+    """A debugger's gcore writes all that is not marked so, reserved or not: a file of 1 TiB."""
+    around = maps.mapping_at(object_at)
+    assert "dd" in maps.flags_at(around.start - 1)
+    assert "dd" in maps.flags_at(around.end)
+    capi.free(capi.malloc(5_000_000))
+    assert "dd" not in maps.flags_at(id(object()))  # the control
+
+
 def test_no_page_before_or_behind_an_object_is_accessible(object_at):
     around = maps.mapping_at(object_at)
     assert maps.mapping_at(around.start - 1).is_closed
@@ -302,6 +311,30 @@ def test_no_descriptor_left_at_growth_is_an_error_that_says_so(size):
     )
 
 
+@pytest.mark.parametrize("size", [32, 20_000, 1_000_000])
+def test_no_mapping_left_at_growth_is_an_error_that_says_so(size):
+    succeed(
+        """
+        import sys, secalloc
+        from support import hostile, maps
+        size = int(sys.argv[1])
+        first = secalloc.SecureBytes(b"kept")
+        heap = secalloc.Heap("starved")
+        before = maps.descriptors(), maps.secret_mappings()
+        with hostile.NoMappingLeft():
+            try:
+                live = [secalloc.SecureBytes(size, heap=heap) for _ in range(10)]
+                raise SystemExit("not refused")
+            except secalloc.AllocationError as error:
+                assert "vm.max_map_count" in str(error), error
+        assert (maps.descriptors(), maps.secret_mappings()) == before
+        assert len(secalloc.SecureBytes(size, heap=heap)) == size
+        assert first == b"kept" and heap.is_valid()
+        """,
+        size,
+    )
+
+
 @pytest.mark.parametrize("megabytes", [350, 1_000, 4_000])
 def test_a_limited_address_space_gets_a_smaller_reservation(megabytes):
     succeed(
@@ -333,6 +366,41 @@ def test_too_little_address_space_is_an_error_that_says_so_and_passes():
         hostile.limit("RLIMIT_AS", resource.RLIM_INFINITY)
         assert "address space" in message and "RLIMIT_AS" in message, message
         assert secalloc.SecureBytes(b"works") == b"works"
+        """
+    )
+
+
+def test_too_little_address_space_leaves_nothing_reserved():
+    succeed(
+        """
+        import secalloc
+        from support import hostile, maps
+        before = maps.address_space()
+        hostile.limit("RLIMIT_AS", 300 << 20)
+        for _ in range(5):
+            try:
+                secalloc.SecureBytes(32)
+                raise SystemExit("not refused")
+            except secalloc.AllocationError:
+                pass
+        assert maps.address_space() < before + (4 << 20), (maps.address_space() - before) >> 20
+        """
+    )
+
+
+def test_what_one_heap_keeps_for_reuse_does_not_starve_another():
+    """The memlock limit is for all heaps: what none of them uses must be had by each of them."""
+    succeed(
+        """
+        import secalloc
+        from support import hostile
+        hostile.become_ordinary_user()
+        hostile.limit("RLIMIT_MEMLOCK", 8 << 20)
+        heap = secalloc.Heap("other")
+        del (many := [secalloc.SecureBytes(100) for _ in range(20_000)])[:]
+        del (large := [secalloc.SecureBytes(1 << 20) for _ in range(4)])[:]
+        assert secalloc.stats().live == 0
+        assert len(secalloc.SecureBytes(6 << 20, heap=heap)) == 6 << 20
         """
     )
 

@@ -151,6 +151,15 @@ def test_a_bad_dtype_is_the_error_of_numpy(dtype):
     assert outcome(snp.zeros, 3, dtype) is outcome(np.zeros, 3, dtype) is TypeError
 
 
+def test_take_refuses_an_array_it_cannot_wipe_in_one_go():
+    for a in (np.asfortranarray(np.ones((3, 2))), np.ones(9)[::2]):
+        with pytest.raises(TypeError, match=r"take\(\)"):
+            secalloc.SecureBytes.take(a)
+    a = np.ones(3)
+    assert len(secalloc.SecureBytes.take(a)) == 24
+    assert not a.any()
+
+
 def test_a_heap_s_limit_is_its_error_and_passes():
     heap = Heap("limited", limit="256 KiB")
     with pytest.raises(secalloc.HeapLimitError, match="262144 bytes"):

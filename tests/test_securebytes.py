@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import capi, maps
+from support.children import succeed
 from support.fixtures import nothing_leaks  # noqa: F401
 from support.oracle import outcome
 
@@ -313,6 +314,25 @@ def test_it_equals_a_buffer_of_any_layout_with_the_same_bytes():
     assert key == memoryview(b"abcdef").cast("B", (2, 3))
     assert key == array.array("B", b"abcdef")
     assert key != memoryview(b"abcdef")[::-1]
+
+
+def test_it_equals_a_buffer_that_tells_no_strides():
+    """As ctypes arrays. In a process of its own."""
+    succeed(
+        """
+        import ctypes, secalloc
+        key = secalloc.SecureBytes(b"abcd")
+        assert key == (ctypes.c_char * 4)(*b"abcd") and (ctypes.c_char * 4)(*b"abcd") == key
+        assert key != (ctypes.c_char * 4)(*b"abcx")
+        """
+    )
+
+
+def test_it_equals_no_buffer_that_cannot_be_had():
+    view = memoryview(b"abcd")
+    view.release()
+    assert bytearray(b"abcd") != view
+    assert SecureBytes(b"abcd") != view
 
 
 @pytest.mark.parametrize("compare", ["__lt__", "__le__", "__gt__", "__ge__"])

@@ -294,6 +294,26 @@ def test_an_object_cannot_be_made_twice():
     assert key == SECRET
 
 
+def test_an_object_made_again_in_the_middle_of_its_making_leaves_no_secret_behind():
+    succeed(
+        """
+        import secalloc
+        key = secalloc.SecureBytes.__new__(secalloc.SecureBytes)
+        class Again:
+            def __index__(self):
+                key.__init__(b"secret")
+                return 3
+        try:
+            key.__init__(Again())
+        except TypeError:
+            pass
+        assert secalloc.stats().live == 1
+        del key
+        assert secalloc.stats().live == 0
+        """
+    )
+
+
 def test_an_object_that_was_never_made_is_an_error_to_use_and_harmless_to_drop():
     blank = SecureBytes.__new__(SecureBytes)
     with pytest.raises(WipedError):

@@ -83,8 +83,8 @@ BAD_POINTERS = [
     for call in CALLS
     if call == "free" or which == "small"
 ] + [
-    Scenario("free of the guard page before, small", EDGES.format(SMALL), "free(page.start - 4096)", NOT_OURS),
-    Scenario("free of the guard page behind, small", EDGES.format(SMALL), "free(page.end)", NOT_OURS),
+    *for_both_sizes("free of the guard page before", EDGES, "free(page.start - 4096)", NOT_OURS),
+    *for_both_sizes("free of the guard page behind", EDGES, "free(page.end)", NOT_OURS),
     Scenario("free of a large object's second frame", f"p = malloc({3 * LARGE})", "free(p + 131072)", NOT_OURS),
     Scenario("free before the first allocation", "", "free(id(heap))", NOT_OURS),
     Scenario("free of 1 before the first allocation", "", "free(1)", NOT_OURS),
