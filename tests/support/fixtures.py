@@ -1,0 +1,21 @@
+"""Fixtures of several test files; a file that imports one has it."""
+import gc
+
+import pytest
+
+from secalloc_ext.heapobject import DEFAULT
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks():
+    """Every test gives back what it took from the default heap, and leaves the heap whole."""
+    if DEFAULT.stats().live:
+        gc.collect()  # what an earlier test's traceback still holds
+    before = DEFAULT.stats()
+    yield
+    if DEFAULT.stats().live != before.live:
+        gc.collect()
+    after = DEFAULT.stats()
+    assert (after.live, after.live_bytes) == (before.live, before.live_bytes)
+    assert DEFAULT.is_valid()
+    DEFAULT.trim()  # the memlock limit of an ordinary user is for all heaps

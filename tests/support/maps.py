@@ -1,0 +1,72 @@
+"""The process's mappings, as the kernel tells them."""
+import os
+from bisect import bisect_right
+from contextlib import suppress
+from typing import NamedTuple
+
+PAGE_BYTES = 4096
+
+
+class Mapping(NamedTuple):
+    start: int
+    end: int
+    access: str  # as "rw-s"
+    name: str
+
+    @property
+    def is_secret(self):
+        return "secretmem" in self.name
+
+    @property
+    def is_closed(self):
+        return self.access.startswith("---")
+
+
+def mappings(pid="self"):
+    result = []
+    with open(f"/proc/{pid}/maps") as lines:
+        for line in lines:
+            span, access, _, _, _, *name = line.split(maxsplit=5)
+            start, end = (int(part, 16) for part in span.split("-"))
+            result.append(Mapping(start, end, access, name[0].strip() if name else ""))
+    return result
+
+
+def secret_mappings():
+    return [mapping for mapping in mappings() if mapping.is_secret]
+
+
+def mapping_at(address):
+    """The mapping around an address; None in a hole."""
+    every = mappings()
+    i = bisect_right(every, address, key=lambda mapping: mapping.start) - 1
+    return every[i] if i >= 0 and address < every[i].end else None
+
+
+def flags_at(address):
+    """The VmFlags of the mapping around an address, as a set of two-letter words."""
+    inside = False
+    with open("/proc/self/smaps") as lines:
+        for line in lines:
+            first = line.split(maxsplit=1)[0]
+            if "-" in first:
+                start, end = (int(part, 16) for part in first.split("-"))
+                inside = start <= address < end
+            elif inside and first == "VmFlags:":
+                return set(line.split()[1:])
+    return set()
+
+
+def descriptors():
+    """The open descriptors, but for the one that lists them."""
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+    return found
+
+
+def address_space():
+    """Bytes of address space in use: what RLIMIT_AS counts."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * PAGE_BYTES

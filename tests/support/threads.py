@@ -1,0 +1,30 @@
+"""Threads that are gone when the call returns."""
+import os
+import threading
+import time
+
+
+def in_threads(count, work):
+    """Run `work(i)` in `count` threads at once, and raise what one of them raised.
+
+    Waits for the kernel's threads, not just for Python's: `join` of Python before 3.13 returns while a thread still has
+    to run its destructors, and with them secalloc's.
+    """
+    before = len(os.listdir("/proc/self/task"))
+    errors = []
+
+    def guarded(i):
+        try:
+            work(i)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=[i]) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while len(os.listdir("/proc/self/task")) > before:
+        time.sleep(0.001)
+    if errors:
+        raise errors[0]
