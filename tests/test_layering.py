@@ -58,7 +58,7 @@ def test_every_source_has_a_rank() -> None:
         ("slab", "from secalloc_ext.large cimport large_free\n", "uses large, which is not below it"),
         ("heap", "from secalloc_ext.sys cimport mmap\n", "makes system calls"),
         ("heap", "cdef int f() nogil:\n    return 1\n", "not noexcept nogil: cdef int f() nogil"),
-        ("heap", "cdef frame_t *f(size_t a,\n  int b):\n    return NULL\n", "not noexcept nogil: cdef frame_t *f(size_t a,"),
+        ("heap", "cdef frame_t *f(size_t a,\n  int b):\n    pass\n", "not noexcept nogil: cdef frame_t *f(size_t a,"),
         ("heap", "cdef void f() noexcept nogil:\n    raise ValueError\n", "raise below Python"),
         ("heap", "import os\n", "import below Python"),
         ("heap", "x = 1\n" * 601, "more than one idea"),
