@@ -7,8 +7,9 @@ from secalloc import Heap, SecureBytes
 
 SIZES = (1, 32, 1000, 16_000, 20_000, 300_000)  # slots, and large objects
 MAKE = f"""
-import os, sys, threading, secalloc
+import os, sys, threading, warnings, secalloc
 from secalloc import ForkedError, Heap, SecureBytes
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, which is what is tested
 heap = Heap("copied", on_fork="copy", backend=sys.argv[1])
 objects = [SecureBytes.random(size, heap=heap) for size in {SIZES} * 20]
 contents = [bytes(o) for o in objects]
