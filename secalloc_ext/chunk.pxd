@@ -16,8 +16,7 @@ cdef struct account_t:     # what a heap is charged: committed = sum of piece_by
     unsigned flags         # for memfd_secret
     size_t limit           # bytes; 0: none
     size_t committed       # bytes of secret pages mapped, touched or not; what RLIMIT_MEMLOCK is charged
-    size_t committed_peak
-    size_t chunks
+    size_t committed_peak, chunks
 
 cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free reads is in the first
     uint8_t *start         # first byte of the piece or the large object
@@ -30,6 +29,8 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint32_t slots
     uint16_t bin
     uint16_t kind          # kind_t; written last, with release
+    uint32_t guarded       # large: the object ends at the trailing guard page
+    uint32_t access        # large: access_t, what its pages allow at present
     size_t object_bytes    # large: the requested size
     account_t *account
     frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache

@@ -15,6 +15,8 @@ cdef heap_t *heap_default() noexcept nogil                                      
 cdef int heap_configure(size_t reservation, const heap_options_t *options) noexcept nogil  # before first use
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil               # zeroed; NULL: heap_error()
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil
+cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil
+cdef bint heap_protect(void *p, int access) noexcept nogil                                # guarded; access_t
 cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept nogil    # heap: for p == NULL
 cdef void heap_free(void *p) noexcept nogil
 cdef size_t heap_size(const void *p) noexcept nogil                                       # the requested size

@@ -11,8 +11,8 @@ from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_close, heap_configure, heap_create, heap_default, heap_error, heap_options_init, heap_options_t,
-    heap_trim)
+    heap_alloc, heap_alloc_guarded, heap_close, heap_configure, heap_create, heap_default, heap_error,
+    heap_options_init, heap_options_t, heap_trim)
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
@@ -144,9 +144,9 @@ cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
 
 
-cdef void *allocate(Heap heap, Py_ssize_t size) except NULL:
+cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL:
     cdef heap_t *target = heap.get()
-    cdef void *p = heap_alloc(target, <size_t>size, False)
+    cdef void *p = heap_alloc_guarded(target, <size_t>size) if guarded else heap_alloc(target, <size_t>size, False)
     if p == NULL:
         raise_error(target, size)
     return p
