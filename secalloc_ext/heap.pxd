@@ -5,6 +5,7 @@ cdef struct heap_options_t:
     int backend            # backend_t
     unsigned flags         # for memfd_secret
     size_t limit           # most bytes of secret pages; 0: none
+    bint flush             # write wiped cache lines back to memory
     int on_fork            # on_fork_t
     size_t retain          # bytes of empty slabs, and of free large objects, to keep mapped
 
@@ -22,6 +23,8 @@ cdef void heap_free(void *p) noexcept nogil
 cdef size_t heap_size(const void *p) noexcept nogil                                       # the requested size
 cdef bint heap_owns(const void *p) noexcept nogil                                         # in the reservation
 cdef heap_t *heap_of(const void *p) noexcept nogil
+cdef void heap_wipe(heap_t *heap) noexcept nogil                                          # zero what is live, at once
+cdef void heap_wipe_all() noexcept nogil                                                  # in a signal handler, too
 cdef void heap_trim(heap_t *heap) noexcept nogil
 cdef int heap_error() noexcept nogil                                                      # this thread's last ERROR_*
 cdef void heap_error_clear() noexcept nogil

@@ -20,7 +20,8 @@ from secalloc_ext.chunk cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata,
     frame_t, reservation)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size)
+    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size,
+    large_zero)
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork, mapping_random
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_INHERITED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
@@ -29,7 +30,7 @@ from secalloc_ext.prim cimport (
     state_store, unlikely, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
-from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size
+from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size, slot_zero
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
@@ -191,6 +192,7 @@ cdef void heap_options_init(heap_options_t *options) noexcept nogil:
     options.backend = BACKEND_SECRETMEM
     options.flags = 0
     options.limit = 0
+    options.flush = False
     options.on_fork = ON_FORK_ISOLATE
     options.retain = <size_t>256 << 20
 
@@ -216,6 +218,7 @@ cdef void heap_init(heap_t *heap, uint32_t index, const heap_options_t *options)
     heap.account.backend = options.backend
     heap.account.flags = options.flags
     heap.account.limit = options.limit
+    heap.account.flush = options.flush
     heap.account.committed_peak = heap.account.committed
     heap.pieces.account = &heap.account
     heap.retain = heap.large.retain = options.retain
@@ -470,6 +473,30 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 
 
 # --- release, statistics, validity ------------------------------------------------------------------------------------
+
+cdef void heap_wipe(heap_t *heap) noexcept nogil:
+    """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
+
+    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
+    frees in this moment may be missed.
+    """
+    cdef frame_t *frame = reservation.frames
+    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
+    cdef uint32_t i
+    while frame < end:
+        if frame.account == &heap.account and frame.kind == KIND_SLAB:
+            for i in range(frame.slots):
+                slot_zero(frame, i)
+        elif frame.account == &heap.account and frame.kind == KIND_LARGE:
+            large_zero(frame)
+        frame += 1
+
+
+cdef void heap_wipe_all() noexcept nogil:
+    cdef size_t i
+    for i in range(heaps_used):
+        heap_wipe(&heaps[i])
+
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they

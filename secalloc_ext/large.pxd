@@ -22,4 +22,5 @@ cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nog
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil  # requested size, canary checked
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil  # in place, or False
+cdef void large_zero(const frame_t *object) noexcept nogil                 # no lock: zero it, it lives on
 cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil       # lock held: release all but `keep` bytes

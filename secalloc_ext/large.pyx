@@ -26,7 +26,8 @@ from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, account_t, chunk_cr
 from secalloc_ext.chunk cimport chunk_frame, reservation
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
 from secalloc_ext.prim cimport (
-    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, lock_drop, lock_take, size_add, wipe)
+    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
+    wipe)
 from secalloc_ext.rng cimport rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact
 
@@ -211,6 +212,8 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
     wipe(object.start, object.piece_bytes)
+    if object.flush:
+        flush_lines(object.start, object.piece_bytes)
     set_access(object, ACCESS_NONE)
 
     lock_take(&account.lock)
@@ -219,6 +222,16 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     pool_link(pool, object)
     large_drop(pool, pool.retain)
     lock_drop(&account.lock)
+
+
+cdef void large_zero(const frame_t *object) noexcept nogil:
+    if object.access != ACCESS_READ_WRITE:
+        mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE)
+    wipe(large_object(object), object.object_bytes)
+    if object.flush:
+        flush_lines(object.start, object.piece_bytes)
+    if object.access != ACCESS_READ_WRITE:
+        mapping_protect(object.start, object.piece_bytes, object.access)
 
 
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:
