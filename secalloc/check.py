@@ -27,6 +27,7 @@ MAP_COUNT_DEFAULT = 65530
 FIRST, SWITCHED_ON = (5, 14), (6, 5)  # Linux with memfd_secret(2), and with it on without a boot parameter
 CONTAINER_FILES = {".dockerenv": "docker", "run/.containerenv": "podman"}
 CONTAINER_CGROUPS = ("docker", "kubepods", "containerd", "libpod", "lxc", "garden")
+GVISOR_MARKS = ("gvisor", "sun jan 10 15:06:54 pst 2016")  # of /proc/version; the date is that of older ones too
 SECCOMP = {"1": "strict", "2": "filter"}
 
 
@@ -80,11 +81,16 @@ def _release(root: Path) -> tuple[str, tuple[int, int] | None]:
     return release or "unknown", (int(match[1]), int(match[2])) if match else None
 
 
+def _is_gvisor(root: Path) -> bool:
+    version = _read(root / "proc/version").lower()
+    return any(mark in version for mark in GVISOR_MARKS)
+
+
 def kernel(root: Path, failure: SecallocError | None) -> Finding:
     release, version = _release(root)
     if version is None or (version < FIRST and failure is None):  # a distribution's kernel may have it from later
         return Finding("kernel", OK if failure is None else WARNING, release)
-    if version < FIRST:
+    if version < FIRST and not _is_gvisor(root):  # whose version is made up
         return Finding("kernel", PROBLEM, release, "Upgrade: memfd_secret(2) came with Linux 5.14.")
     return Finding("kernel", OK, release)
 
@@ -105,7 +111,7 @@ def _remedy(root: Path, failure: SecallocError, code: int | None, machine: str) 
         return str(failure.args[-1])
     words = _read(root / "proc/cmdline").split()
     version = _release(root)[1]
-    if "gvisor" in _read(root / "proc/version").lower():
+    if _is_gvisor(root):
         return "Run it under another container runtime: gVisor has no memfd_secret."
     if any(re.fullmatch(r"secretmem\.enable=(0|n|N|no|off)", word) for word in words):
         return "Remove secretmem.enable=0 from the kernel's command line: it switches memfd_secret off."
@@ -206,7 +212,7 @@ def swap(root: Path) -> Finding:
 
 def confinement(root: Path) -> Finding:
     hints = [name for path, name in CONTAINER_FILES.items() if (root / path).exists()]
-    hints += [_read(root / "run/systemd/container")]
+    hints += [_read(root / "run/systemd/container"), "gvisor" if _is_gvisor(root) else ""]
     cgroup = _read(root / "proc/self/cgroup")
     hints += [name for name in CONTAINER_CGROUPS if name in cgroup]
     mode = _status(root, "Seccomp")
