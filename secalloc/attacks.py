@@ -237,7 +237,7 @@ def map_files(target: Target) -> set[str]:
         except (OSError, ValueError):
             opened += 1  # ENXIO for secret memory, nothing in an empty file
     if refused and not opened:
-        raise CannotRun("the kernel lets only CAP_CHECKPOINT_RESTORE follow these links")
+        raise CannotRun("needs CAP_CHECKPOINT_RESTORE")
     return found
 
 

@@ -1,6 +1,7 @@
 """Tables on standard output: drawn by rich where it is installed, else plain columns."""
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["Cell", "plain_table", "print_table"]
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
-PIPE_COLUMNS = 160  # the width where there is no terminal
+PIPE_COLUMNS = 160  # the width where there is no terminal and no COLUMNS
 
 
 class Cell(NamedTuple):
@@ -35,7 +36,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell
     except ImportError:
         print(plain_table(title, columns, rows))
         return
-    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")

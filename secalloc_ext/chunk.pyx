@@ -21,7 +21,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
-    mapping_reserve)
+    mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
     DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT, LINE_BYTES, PAGE_BYTES,
     SLAB_WORDS_MAX, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
@@ -30,8 +30,9 @@ from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
 cdef enum:
     BIN_EXACT = 32                       # ranges up to this many frames are recycled by exact length
     RANGE_BINS = BIN_EXACT + 1 + 8 * 20
+    FRAMES_MIN = 128                     # a smaller reservation is not worth having
     GAP_FRAMES_MAX = 3                   # unused frames left before a new range, at random
-    CACHES_BYTES = 1 << 28               # address space for thread caches
+    CACHES_BYTES_MAX = 1 << 28           # address space for thread caches; an eighth of a small reservation
 
 cdef struct region_t:                    # a growing part of the metadata reservation
     uint8_t *base
@@ -73,24 +74,29 @@ cdef uint8_t *region_init(region_t *region, uint8_t *base, size_t size) noexcept
 
 cdef int reserve_all(size_t bytes) noexcept nogil:
     """Both reservations for `bytes` of objects; halves the wish until the kernel grants it."""
-    cdef size_t frames, metadata
+    cdef size_t frames, metadata, for_caches
     cdef uint8_t *objects
     cdef uint8_t *base
     cdef uint8_t *end
-    while bytes >= 64 * FRAME_BYTES:
+    while bytes >= FRAMES_MIN * <size_t>FRAME_BYTES:
         frames = bytes >> FRAME_SHIFT
-        metadata = frames * (sizeof(frame_t) + DETAIL_BYTES) + CACHES_BYTES + 8 * PAGE_BYTES
+        for_caches = CACHES_BYTES_MAX if bytes >> 3 > CACHES_BYTES_MAX else bytes >> 3
+        metadata = frames * (sizeof(frame_t) + DETAIL_BYTES) + for_caches + 8 * PAGE_BYTES
         # One page more, so that the last frame too is followed by a guard; frames are aligned to their size.
         objects = mapping_reserve(bytes + FRAME_BYTES + PAGE_BYTES)
         base = mapping_reserve(metadata)
         if objects != NULL and base != NULL:
             end = region_init(&records, base, frames * sizeof(frame_t))
             end = region_init(&details, end, frames * DETAIL_BYTES)
-            region_init(&caches, end, CACHES_BYTES)
+            region_init(&caches, end, for_caches)
             reservation.frames = <frame_t *>records.base
             reservation.base = <uint8_t *>((<size_t>objects + FRAME_BYTES - 1) & ~<size_t>(FRAME_BYTES - 1))
             reservation.bytes = bytes
             return ERROR_NONE
+        if objects != NULL:
+            mapping_unreserve(objects, bytes + FRAME_BYTES + PAGE_BYTES)
+        if base != NULL:
+            mapping_unreserve(base, metadata)
         bytes >>= 1
     return ERROR_ADDRESS_SPACE
 

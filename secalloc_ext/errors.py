@@ -92,6 +92,7 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
     size, committed, limit : bytes asked for, mapped by the heap, allowed to the heap
     flags : what memfd_secret was called with
     """
+    wish = f" for {size} bytes" if size else ""
     if kind == "UNSUPPORTED":
         return SecretMemoryUnavailable(errno.ENOSYS, _UNSUPPORTED)
     if kind == "FORBIDDEN":
@@ -104,11 +105,11 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
         return SecretMemoryUnavailable(errno.EINVAL, "secalloc needs pages of 4096 bytes")
     if kind == "MEMLOCK":
         return MemlockLimitError(
-            f"no secret memory for {size} bytes: " + _MEMLOCK.format(memlock=_memlock(), committed=committed)
+            f"no secret memory{wish}: " + _MEMLOCK.format(memlock=_memlock(), committed=committed)
         )
     if kind == "HEAP_LIMIT":
         return HeapLimitError(
-            f"no secret memory for {size} bytes: the heap's limit is {limit} bytes, {committed} are mapped"
+            f"no secret memory{wish}: the heap's limit is {limit} bytes, {committed} are mapped"
         )
     if kind == "INHERITED":
         return ForkedError("the object belongs to the parent process")
@@ -119,4 +120,4 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
         "SIZE": "no machine has that much",
         "HEAPS": "too many heaps live at once; close some",
     }
-    return AllocationError(f"no secret memory for {size} bytes: " + reasons.get(kind, "the kernel refused"))
+    return AllocationError(f"no secret memory{wish}: " + reasons.get(kind, "the kernel refused"))

@@ -283,6 +283,14 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
     return slot_open(bin.base + bit * <size_t>bin.slot_bytes, bin.states + bit, bin.canary, bin.slot_bytes, size)
 
 
+cdef void trim_others(heap_t *heap) noexcept nogil:
+    """The system's limits are for all heaps: what the others keep for reuse must not starve this one."""
+    cdef size_t i
+    for i in range(heaps_used):
+        if &heaps[i] != heap:
+            heap_trim(&heaps[i])
+
+
 cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
@@ -294,7 +302,9 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
-            return NULL
+            trim_others(heap)
+            if not cache_refill(cache, bin_index, &secalloc_error):
+                return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, &secalloc_error)
     if object == NULL:
@@ -302,6 +312,7 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         cache_flush(cache)
         caches_tidy(heap, 0)
         lock_drop(&heap.account.lock)
+        trim_others(heap)
         object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, &secalloc_error)
     return NULL if object == NULL else object.start
 

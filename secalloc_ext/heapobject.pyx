@@ -5,9 +5,7 @@ A Heap object is a handle: the heap itself lives until its last object is freed.
 thread; figures are exact while no other thread uses the heap.
 """
 import os
-import re
-import warnings
-from typing import NamedTuple
+from collections import namedtuple
 
 from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
@@ -32,31 +30,19 @@ BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-class HeapStats(NamedTuple):
+# typing.NamedTuple would cost a quarter of the whole import.
+class HeapStats(namedtuple("HeapStats", """
+    committed committed_peak limit chunks caches slabs slab_bytes pieces_free piece_bytes_free
+    slots_live slots_free slots_taken slot_bytes_live
+    large_live large_bytes_live large_committed_live large_free large_committed_free
+""")):
     """What a heap holds; bytes or counts, each in whole objects or pages.
 
     ``committed == slab_bytes + piece_bytes_free + large_committed_live + large_committed_free``, and of the slots
     ``slots_live`` hold an object, ``slots_free`` wait in their slab, ``slots_taken`` in a thread cache.
     """
 
-    committed: int
-    committed_peak: int
-    limit: int
-    chunks: int
-    caches: int
-    slabs: int
-    slab_bytes: int
-    pieces_free: int
-    piece_bytes_free: int
-    slots_live: int
-    slots_free: int
-    slots_taken: int
-    slot_bytes_live: int
-    large_live: int
-    large_bytes_live: int
-    large_committed_live: int
-    large_free: int
-    large_committed_free: int
+    __slots__ = ()
 
     @property
     def live(self):
@@ -78,10 +64,12 @@ def parse_size(size):
     TypeError : neither int nor str
     """
     if isinstance(size, str):
-        match = re.fullmatch(r"\s*(\d+)\s*([KMG]?I?B?)\s*", size.upper())
-        if match is None or match[2] not in _UNITS:
+        text = size.strip().upper()
+        digits = text.rstrip("KMGIB ")
+        unit = text[len(digits):].strip()
+        if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS:
             raise ValueError(f"not a size: {size!r}; write for instance '4 MiB'")
-        return int(match[1]) * _UNITS[match[2]]
+        return int(digits) * _UNITS[unit]
     if not isinstance(size, int):
         raise TypeError(f"a size is an int or a str, not {type(size).__name__}")
     if size < 0:
@@ -101,6 +89,8 @@ def resolve_backend(backend):
         failure = probe()
         if failure is None:
             return BACKEND_SECRETMEM
+        import warnings
+
         warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
                       errors.SecretMemoryWarning, stacklevel=3)
         return BACKEND_MLOCK

@@ -16,7 +16,7 @@ the object out of circulation (KIND_LARGE_FREE), then wipes.
 Invariant: the account's committed bytes for large objects are live_committed + free_committed.
 """
 from libc.stdint cimport uint8_t
-from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, account_t, chunk_create, chunk_release, frame_t
+from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, account_t, chunk_create, chunk_release, frame_t
 from secalloc_ext.chunk cimport chunk_frame, reservation
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
 from secalloc_ext.prim cimport (
@@ -126,10 +126,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
 
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
     cdef size_t size = object.object_bytes
-    if object.kind == KIND_LARGE_FREE or object.kind == KIND_PIECE:
-        fatal_error("double free")
+    if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
+        fatal_error("pointer was not allocated here")
     if p != object.start:
         fatal_error("pointer into the middle of an object")
+    if object.kind != KIND_LARGE:
+        fatal_error("double free")
     if not canary_is_intact(object.canary, object.start + size, object.start + object.piece_bytes, size):
         fatal_error("overflow")
     return size

@@ -48,9 +48,9 @@ cdef size_t mapping_address_space() noexcept nogil:
 
 
 cdef void leave_out_of_dumps(uint8_t *first, size_t size) noexcept nogil:
-    """gdb's gcore writes out even what is inaccessible, unless it is marked: a terabyte of holes."""
-    if madvise(first, size, MADV_DONTDUMP) != 0:
-        fatal_error("advice on a mapping is refused")
+    """gdb's gcore writes out even what is inaccessible, unless it is marked: a terabyte of holes. Where the kernel has
+    no map entry left to mark a part of a mapping, the dump is longer, and no worse."""
+    madvise(first, size, MADV_DONTDUMP)
 
 
 cdef uint8_t *mapping_reserve(size_t size) noexcept nogil:
@@ -100,7 +100,8 @@ cdef int mapping_probe(unsigned flags) noexcept nogil:
     return ERROR_NONE
 
 
-cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, unsigned flags) noexcept nogil:
+cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, unsigned flags,
+                           size_t *mapped) noexcept nogil:
     cdef int error = ERROR_NONE
     cdef size_t i
     cdef int fd = memfd_secret(flags | <unsigned>O_CLOEXEC)
@@ -114,16 +115,19 @@ cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
         if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
                 <long>(i * piece)) == MAP_FAILED:
             error = error_of_piece(errno)
+        else:
+            mapped[0] += 1
     close(fd)
     return error
 
 
-cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t count) noexcept nogil:
+cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, size_t *mapped) noexcept nogil:
     cdef size_t i
     for i in range(count):
         if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
                 0) == MAP_FAILED:
             return error_of_piece(errno)
+        mapped[0] += 1
         if mlock(first + i * stride, piece) != 0:
             return ERROR_MEMLOCK if errno in (EAGAIN, ENOMEM, EPERM) else ERROR_OTHER
         if madvise(first + i * stride, piece, MADV_DONTDUMP) != 0:
@@ -136,18 +140,20 @@ cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t coun
     """Map `count` pieces of `piece` bytes (whole pages) at `first`, `first + stride`, ...; a child gets them only if
     `inherited`."""
     cdef int error
-    cdef size_t i
+    cdef size_t i, mapped = 0
     if backend == BACKEND_SECRETMEM:
-        error = map_secret_pieces(first, piece, stride, count, flags)
+        error = map_secret_pieces(first, piece, stride, count, flags, &mapped)
     else:
-        error = map_locked_pieces(first, piece, stride, count)
+        error = map_locked_pieces(first, piece, stride, count, &mapped)
     for i in range(count):
         if error != ERROR_NONE or inherited:
             break
         if madvise(first + i * stride, piece, MADV_DONTFORK) != 0:
             error = ERROR_OTHER
-    if error != ERROR_NONE and mapping_release(first, (count - 1) * stride + piece) != ERROR_NONE:
-        fatal_error("pages cannot be released")
+    # Only what is mapped, so that no mapping is split: there may be no map entry left for that. Should the kernel
+    # refuse all the same, untouched pages stay until the range is used again.
+    if error != ERROR_NONE and mapped > 0:
+        mapping_release(first, (mapped - 1) * stride + piece)
     return error
 
 

@@ -11,16 +11,23 @@ import os
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_FULL_RO, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyBuffer_ToContiguous, PyObject_GetBuffer)
+    PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
+    PyBuffer_ToContiguous, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 from secalloc_ext.errors import ForkedError, WipedError
 from secalloc_ext.heap cimport heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, wipe
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buffer, size_t size)
@@ -95,8 +102,6 @@ cdef class SecureBytes:
     __hash__ = None
 
     def __init__(self, source=0, encoding=None, errors=None, *, heap=None):
-        if self.data != NULL:
-            raise TypeError("a SecureBytes is made once")
         cdef SecureBytes made
         cdef Heap where = heap_or_default(heap)
         cdef Py_ssize_t size
@@ -111,6 +116,8 @@ cdef class SecureBytes:
             made = securebytes_new(size, where)
         else:
             made = copy_of_buffer(source, where)
+        if self.data != NULL or self.is_wiped:  # now: making it may have run code that came here as well
+            raise TypeError("a SecureBytes is made once")
         self.adopt(made)
 
     cdef int adopt(self, SecureBytes other) except -1:
@@ -174,7 +181,9 @@ cdef class SecureBytes:
         cdef SecureBytes result
         try:
             PyObject_GetBuffer(source, &view, PyBUF_WRITABLE)
-        except BufferError as error:
+        except (BufferError, ValueError) as error:
+            if isinstance(error, WipedError):
+                raise
             raise TypeError(f"take() wipes its source, and {type(source).__name__} has no writable buffer") from error
         try:
             result = securebytes_new(view.len, heap_or_default(heap))
@@ -249,18 +258,34 @@ cdef class SecureBytes:
     def __delitem__(self, key):
         raise TypeError("a SecureBytes has a fixed size: bytes cannot be deleted")
 
+    def __contains__(self, item):
+        cdef Py_buffer view
+        cdef int byte
+        if hasattr(type(item), "__index__"):
+            byte = byte_value(item)
+            self.check()
+            return memchr(self.data, byte, <size_t>self.size) != NULL
+        PyObject_GetBuffer(item, &view, PyBUF_SIMPLE)
+        try:
+            self.check()
+            return memmem(self.data, <size_t>self.size, view.buf, <size_t>view.len) != NULL
+        finally:
+            PyBuffer_Release(&view)
+
     def __eq__(self, other):
         cdef Py_buffer view
         self.check()
         try:
             PyObject_GetBuffer(other, &view, PyBUF_FULL_RO)
-        except TypeError:
+        except (TypeError, BufferError, ValueError) as error:
+            if isinstance(error, WipedError):
+                raise
             return NotImplemented
         try:
             self.check()  # getting the buffer may have run code that wiped us
             if view.len != self.size:
                 return False
-            if view.ndim == 1 and view.strides[0] == view.itemsize:
+            if PyBuffer_IsContiguous(&view, b"C"):
                 return bytes_equal_constant_time(self.data, <const unsigned char *>view.buf, <size_t>self.size)
             flat = copy_of_buffer(other, self.heap)
             self.check()
@@ -430,7 +455,7 @@ cdef SecureBytes read_all(int fd, Heap heap):
     cdef ssize_t got = 1
     cdef void *grown
     # One byte more than expected, so that the read that finds the end needs no growth.
-    cdef SecureBytes result = securebytes_new(expected + 1 if expected > 0 else READ_BYTES, heap)
+    cdef SecureBytes result = securebytes_new(min(expected, PY_SSIZE_T_MAX - 1) + 1 if expected else READ_BYTES, heap)
     while got > 0:
         if count == result.size:
             grown = heap_realloc(heap.get(), result.data, <size_t>result.size * 2, False)

@@ -489,3 +489,9 @@ def test_use_after_wiping_is_a_wiped_error(use):
     with pytest.raises(WipedError) as caught:
         use(key)
     assert isinstance(caught.value, ValueError)
+
+
+@given(st.binary(max_size=40), st.one_of(st.binary(max_size=3), st.integers(-1, 300)))
+def test_containment_is_that_of_bytearray(content, item):
+    with SecureBytes(content) as key:
+        assert outcome(lambda: item in key) == outcome(lambda: item in bytearray(content))

@@ -1,0 +1,208 @@
+"""Fork under the policy copy: the child has its own copies, at the same addresses."""
+import pytest
+from support import capi, maps
+from support.children import succeed
+
+from secalloc import Heap, SecureBytes
+
+SIZES = (1, 32, 1000, 16_000, 20_000, 300_000)  # slots, and large objects
+MAKE = f"""
+import os, sys, threading, warnings, secalloc
+from secalloc import ForkedError, Heap, SecureBytes
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, which is what is tested
+heap = Heap("copied", on_fork="copy", backend=sys.argv[1])
+objects = [SecureBytes.random(size, heap=heap) for size in {SIZES} * 20]
+contents = [bytes(o) for o in objects]
+
+def in_child(do):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            do()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@pytest.fixture(params=["secretmem", "mlock"])
+def backend(request):
+    return request.param
+
+
+def test_a_heap_tells_its_policy():
+    assert Heap("copied", on_fork="copy").on_fork == "copy"
+    assert Heap("isolated").on_fork == "isolate"
+    with pytest.raises(ValueError, match="on_fork"):
+        Heap("odd", on_fork="share")
+
+
+def test_a_child_reads_its_copies_and_writes_only_those(backend):
+    succeed(
+        MAKE
+        + """
+def child():
+    assert [bytes(o) for o in objects] == contents
+    for o in objects:
+        o[0] ^= 255
+    assert heap.is_valid()
+
+in_child(child)
+assert [bytes(o) for o in objects] == contents
+""",
+        backend,
+    )
+
+
+def test_what_the_parent_writes_later_stays_its_own(backend):
+    succeed(
+        MAKE
+        + """
+ask, answer = os.pipe()
+
+def child():
+    os.read(ask, 1)
+    assert [bytes(o) for o in objects] == contents
+
+pid = os.fork()
+if pid == 0:
+    child()
+    os._exit(0)
+for o in objects:
+    o[0] ^= 255
+os.write(answer, b"x")
+assert os.waitpid(pid, 0)[1] == 0
+""",
+        backend,
+    )
+
+
+def test_a_child_frees_allocates_and_trims_as_if_it_were_its_own_heap(backend):
+    succeed(
+        MAKE
+        + """
+def child():
+    del objects[::2]
+    more = [SecureBytes(size, heap=heap) for size in (32, 1000, 20_000) for _ in range(50)]
+    assert heap.is_valid()
+    del objects[:], more[:]
+    heap.trim()
+    assert heap.stats().committed == 0
+
+in_child(child)
+assert [bytes(o) for o in objects] == contents and heap.is_valid()
+""",
+        backend,
+    )
+
+
+def test_a_copied_and_an_isolated_heap_stand_side_by_side(backend):
+    succeed(
+        MAKE
+        + """
+isolated = SecureBytes(b"not for children")
+
+def child():
+    assert bytes(objects[0]) == contents[0]
+    try:
+        bytes(isolated)
+    except ForkedError:
+        return
+    raise SystemExit("the isolated object was readable")
+
+in_child(child)
+assert isolated == b"not for children"
+""",
+        backend,
+    )
+
+
+def test_grandchildren_and_threads_at_the_time_of_the_fork(backend):
+    succeed(
+        MAKE
+        + """
+stop = threading.Event()
+
+def churn():
+    while not stop.is_set():
+        for size in (32, 100, 20_000):
+            SecureBytes(size, heap=heap)
+
+threads = [threading.Thread(target=churn) for _ in range(3)]
+for thread in threads:
+    thread.start()
+
+def child():
+    assert [bytes(o) for o in objects] == contents
+    in_child(lambda: None if [bytes(o) for o in objects] == contents else 1 / 0)
+    del objects[:]
+    heap.trim()
+
+for _ in range(30):
+    in_child(child)
+stop.set()
+for thread in threads:
+    thread.join()
+assert [bytes(o) for o in objects] == contents and heap.is_valid()
+""",
+        backend,
+    )
+
+
+def test_forks_in_a_row_leave_nothing_behind_in_the_parent(backend):
+    succeed(
+        MAKE
+        + """
+from support import maps
+in_child(lambda: None)
+before = maps.secret_mappings(), maps.descriptors()
+space = maps.address_space()
+for _ in range(50):
+    in_child(lambda: None)
+assert (maps.secret_mappings(), maps.descriptors()) == before
+assert maps.address_space() - space < heap.stats().committed  # one shadow left would be as much
+""",
+        backend,
+    )
+
+
+def test_without_memory_for_the_copies_the_heap_is_isolated_and_says_so():
+    succeed(
+        """
+        import os, secalloc
+        from secalloc import ForkedError, Heap, SecureBytes
+        from support import hostile
+        hostile.become_ordinary_user()
+        hostile.limit("RLIMIT_MEMLOCK", 8 << 20)
+        heap = Heap("copied", on_fork="copy")
+        big = SecureBytes(6 << 20, heap=heap)
+        big[0] = 7
+        pid = os.fork()
+        if pid == 0:
+            try:
+                big[0]
+            except ForkedError:
+                assert len(SecureBytes(1 << 20, heap=heap)) == 1 << 20
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert big[0] == 7
+        """
+    )
+
+
+def test_the_copies_of_a_child_are_on_secret_pages_too():
+    heap = Heap("copied", on_fork="copy")
+    key = SecureBytes.random(32, heap=heap)
+    assert maps.mapping_at(capi.address_of(key)).is_secret
+    succeed(
+        MAKE
+        + """
+from support import capi, maps
+assert all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects)
+in_child(lambda: None if all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects) else 1 / 0)
+""",
+        "secretmem",
+    )
