@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ATTACKS", "Attack", "CannotRun", "Needle", "Order", "Outcome", "Target", "attack", "become"]
 
@@ -65,6 +66,10 @@ class Target:
     pid: int
     needles: list[Needle]
 
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Target:
+        return cls(told["pid"], [Needle(**needle) for needle in told["needles"]])
+
 
 @dataclass(frozen=True)
 class Order:
@@ -76,8 +81,10 @@ class Order:
     @classmethod
     def from_json(cls, text: str) -> Order:
         told = json.loads(text)
-        needles = [Needle(**needle) for needle in told["target"]["needles"]]
-        return cls(Target(told["target"]["pid"], needles), told["attacks"])
+        return cls(Target.from_json(told["target"]), told["attacks"])
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
 
 
 @dataclass

@@ -42,7 +42,8 @@ def demo(as_json: bool) -> None:
 
 def run_demo(*, as_json: bool, careless: bool = False) -> int:
     """The exit status. `careless`: see `secalloc.demo.report`."""
-    from secalloc.demo import DemoError, report, verdict
+    from secalloc.demo import report, verdict
+    from secalloc.rounds import RoundError
     from secalloc_ext.heapobject import probe
 
     unavailable = probe()
@@ -51,7 +52,7 @@ def run_demo(*, as_json: bool, careless: bool = False) -> int:
         return 1
     try:
         rows = report(careless=careless)
-    except DemoError as error:
+    except RoundError as error:
         click.echo(f"secalloc demo: {error}", err=True)
         return 1
     if as_json:

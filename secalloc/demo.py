@@ -8,17 +8,14 @@ secret one, while the holder had them all in place.
 """
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from secalloc.attacks import ATTACKS, Outcome
+from secalloc.rounds import Refused, Round
 
-__all__ = ["DemoError", "Row", "report", "run", "verdict"]
+__all__ = ["Row", "report", "run", "verdict"]
 
 ORDINARY_UID = 65534  # nobody
 ALL = "all"
@@ -28,10 +25,6 @@ EXPECTED = {
     "pidfd_getfd": ("shared memory", "open memfd_secret"),
     "/proc/PID/map_files": ("shared memory",),
 }
-
-
-class DemoError(Exception):
-    """The demo itself did not work: nothing can be said about the attacks."""
 
 
 @dataclass(frozen=True)
@@ -62,75 +55,21 @@ class Row:
         return asdict(self) | {"passed": self.passed}
 
 
-def _python(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", module, *arguments]
-
-
 def run(attacker: str, uid: int | None = None, *, careless: bool = False) -> list[Row]:
     """One round. `uid`: the user that both processes become; None: they stay this one."""
-    with tempfile.TemporaryDirectory(prefix="secalloc-demo-") as folder:
-        try:
-            if uid is not None:
-                os.chown(folder, uid, uid)
-        except OSError as error:
-            return [_skipped(attacker, f"no folder can be given to user {uid}: {error.strerror}")]
-        return _Round(attacker, uid, folder).run(careless)
-
-
-class _Round:
-    """The processes of one round. `folder`: where both work, and dumps go; it belongs to their user."""
-
-    def __init__(self, attacker: str, uid: int | None, folder: str) -> None:
-        self.attacker, self.folder = attacker, folder
-        self.user = [] if uid is None else [str(uid)]
-        self.environment = os.environ | {"TMPDIR": folder}
-
-    def run(self, careless: bool) -> list[Row]:
-        with subprocess.Popen(
-            _python("secalloc.holder", *(self.user or [""]), "careless" if careless else ""),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.folder, env=self.environment,
-        ) as holder:  # fmt: skip
-            told = json.loads(_asked(holder, None))
-            if "refused" in told:
-                return [_skipped(self.attacker, told["refused"])]
-            held = {needle["name"] for needle in told["target"]["needles"]}
-            # A needle that is not where the holder says was never there, or is gone: not finding it proves nothing.
-            in_place = json.loads(_asked(holder, "before"))
-            outcomes = self._attack(told["target"], fatal=False)
-            in_place_after = json.loads(_asked(holder, "after"))
-            if not held == set(in_place) == set(in_place_after):
-                raise DemoError("the holder does not have in memory what it told")
-            outcomes += self._attack(told["target"], fatal=True)
-            assert holder.stdin is not None
-            holder.stdin.close()
-        rows = [_row(self.attacker, outcome, held) for outcome in outcomes]
-        return rows + [_skipped(self.attacker, f"no {kind}: {why}") for kind, why in told["missing"].items()]
-
-    def _attack(self, target: dict[str, Any], *, fatal: bool) -> list[Outcome]:
-        order = {"target": target, "attacks": [name for name, attack in ATTACKS.items() if attack.fatal == fatal]}
-        attacker = subprocess.run(
-            _python("secalloc.attacks", *self.user), input=json.dumps(order),
-            stdout=subprocess.PIPE, text=True, cwd=self.folder, env=self.environment, check=False,
-        )  # fmt: skip
-        if attacker.returncode != 0:
-            raise DemoError(f"the attacking process ended with {attacker.returncode}")
-        return [Outcome(**outcome) for outcome in json.loads(attacker.stdout)]
-
-
-def _asked(holder: subprocess.Popen[str], question: str | None) -> str:
-    """The next line that the holder says."""
-    assert holder.stdin is not None
-    assert holder.stdout is not None
     try:
-        if question is not None:
-            holder.stdin.write(question + "\n")
-            holder.stdin.flush()
-        answer = holder.stdout.readline()
-    except BrokenPipeError:
-        answer = ""
-    if not answer:
-        raise DemoError(f"the process that was to hold the secrets ended with {holder.wait()}")
-    return answer
+        with Round(["-m", "secalloc.holder", "careless" if careless else ""], uid) as held:
+            held.check_in_place()
+            outcomes = held.attack([name for name, attack in ATTACKS.items() if not attack.fatal])
+            held.check_in_place()
+            outcomes += held.attack([name for name, attack in ATTACKS.items() if attack.fatal])
+    except Refused as reason:
+        return [_skipped(attacker, str(reason))]
+    names = {needle.name for needle in held.target.needles}
+    if not any(name.startswith("secret ") for name in names):  # finding none of none would pass
+        return [_skipped(attacker, f"no {kind}: {why}") for kind, why in held.missing.items()]
+    rows = [_row(attacker, outcome, names) for outcome in outcomes]
+    return rows + [_skipped(attacker, f"no {kind}: {why}") for kind, why in held.missing.items()]
 
 
 def _skipped(attacker: str, reason: str) -> Row:
@@ -157,7 +96,7 @@ def report(*, careless: bool = False) -> list[Row]:
 
     Raises
     ------
-    DemoError : a process of the demo ended or lied
+    RoundError : a process of the demo ended, or does not hold what it told
     """
     if os.geteuid() != 0:
         not_root = _skipped("root", f"started by user {os.geteuid()}: run it as root for these")

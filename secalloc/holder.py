@@ -5,7 +5,7 @@ there: key and password come into this process through no other page.
 
 As a program it writes one line of JSON, a `Held`, or why it cannot hold anything. Then it answers each line of its
 standard input with the names of the needles that are still in place, until that input ends. It takes two arguments,
-which may be empty: the user id to run as, and "careless" for ordinary copies of the secrets.
+which may be empty: "careless" for ordinary copies of the secrets, and the user id to run as.
 """
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from secalloc import SecallocError, SecureBytes
 from secalloc.attacks import Needle, Target, become
 
-__all__ = ["Held", "Missing", "address_of", "hold", "intact", "needle_of"]
+__all__ = ["Held", "Missing", "address_of", "hold", "intact", "leak", "needle_of", "serve"]
 
+_libc = ctypes.CDLL(None, use_errno=True)
 SYS_MEMFD_SECRET = 447
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # PKCS #8 of RFC 8410: what stands before the 32 bytes of an Ed25519 private key.
@@ -129,17 +130,17 @@ def make_arrays() -> tuple[Any, Any]:
     return rng.random(ARRAY_BYTES // 8), secret
 
 
-def make_open_files() -> tuple[mmap.mmap, mmap.mmap]:
-    """What the attacks on descriptors and mapped files do find: shared memory, and secret memory, left open."""
-    shared = os.memfd_create("shared")
-    secret = ctypes.CDLL(None, use_errno=True).syscall(SYS_MEMFD_SECRET, os.O_CLOEXEC)
-    maps = []
-    for fd in (shared, secret):
+def make_open_file(fd: int) -> mmap.mmap:
+    """What the attacks on descriptors and mapped files do find: random bytes in a file that is left open."""
+    if fd < 0:
+        raise Missing(os.strerror(ctypes.get_errno()))
+    try:
         os.ftruncate(fd, mmap.PAGESIZE)
         memory = mmap.mmap(fd, mmap.PAGESIZE)
-        memory[:32] = os.urandom(32)
-        maps.append(memory)
-    return maps[0], maps[1]
+    except OSError as error:
+        raise Missing(str(error.strerror)) from error
+    memory[:32] = os.urandom(32)
+    return memory
 
 
 def _hold_key(held: Held) -> None:
@@ -165,41 +166,58 @@ def _hold_arrays(held: Held) -> None:
         held.objects.append(array)
 
 
-def _hold_open_files(held: Held) -> None:
-    for name, memory in zip(("shared memory", "open memfd_secret"), make_open_files(), strict=True):
-        held.add(name, memoryview(memory)[:32], address_of(memory))
-        held.objects.append(memory)
+def _hold_shared(held: Held) -> None:
+    _hold_file(held, "shared memory", os.memfd_create("shared"))
 
 
-def _leak(held: Held) -> None:
+def _hold_bare(held: Held) -> None:
+    _hold_file(held, "open memfd_secret", _libc.syscall(SYS_MEMFD_SECRET, os.O_CLOEXEC))
+
+
+def _hold_file(held: Held, name: str, fd: int) -> None:
+    memory = make_open_file(fd)
+    held.add(name, memoryview(memory)[:32], address_of(memory))
+    held.objects.append(memory)
+
+
+def leak(held: Held) -> None:
     """Copy the secrets to shared memory whose descriptor stays open: there every attack finds them."""
     fd = os.memfd_create("leak")
     os.ftruncate(fd, mmap.PAGESIZE)
-    leak = mmap.mmap(fd, mmap.PAGESIZE)
+    shared = mmap.mmap(fd, mmap.PAGESIZE)
     for i, needle in enumerate(held.needles):
         if needle.name.startswith("secret "):
-            address = address_of(leak) + leak.tell()
-            leak.write(needle.plain())
+            address = address_of(shared) + shared.tell()
+            shared.write(needle.plain())
             held.needles[i] = replace(needle, address=address)
-    held.objects.append(leak)
+    held.objects.append(shared)
+
+
+# The small ones first: a low RLIMIT_MEMLOCK leaves no room for the array.
+KINDS: dict[str, Callable[[Held], None]] = {
+    "shared memory": _hold_shared,
+    "open memfd_secret": _hold_bare,
+    "key": _hold_key,
+    "password": _hold_password,
+    "array": _hold_arrays,
+}
 
 
 def hold(*, careless: bool = False) -> Held:
     """Make everything. `careless` also keeps ordinary copies of the secrets: the demo must notice. For its tests."""
     held = Held()
-    for kind, make in (("key", _hold_key), ("password", _hold_password), ("array", _hold_arrays)):
+    for kind, make in KINDS.items():
         try:
             make(held)
         except (Missing, SecallocError) as reason:
             held.missing[kind] = str(reason)
-    _hold_open_files(held)
     if careless:
-        _leak(held)
+        leak(held)
     return held
 
 
-def main() -> None:
-    uid, careless = sys.argv[1:]
+def serve(make: Callable[[], Held], uid: str) -> None:
+    """Be a holder: become the user, make what is to be held, tell it, answer questions until there are no more."""
     with contextlib.suppress(ImportError):  # while the interpreter's folders can be read
         importlib.import_module("numpy.random")
         importlib.import_module("secalloc.numpy")
@@ -207,12 +225,17 @@ def main() -> None:
         try:
             become(int(uid))
         except OSError as reason:
-            print(json.dumps({"refused": f"cannot become user {uid}: {reason}"}), flush=True)
+            print(json.dumps({"refused": f"cannot become user {uid}: {reason.strerror}"}), flush=True)
             return
-    held = hold(careless=careless == "careless")
+    held = make()
     print(json.dumps(held.told()), flush=True)
     for _ in sys.stdin:
         print(json.dumps([needle.name for needle in held.needles if intact(needle)]), flush=True)
+
+
+def main() -> None:
+    careless, uid = sys.argv[1:]
+    serve(lambda: hold(careless=careless == "careless"), uid)
 
 
 if __name__ == "__main__":
