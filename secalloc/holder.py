@@ -33,7 +33,7 @@ SYS_MEMFD_SECRET = 447
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # PKCS #8 of RFC 8410: what stands before the 32 bytes of an Ed25519 private key.
 PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
-KEY_BYTES, KEY_FILE_BYTES = 32, len(PKCS8_ED25519) + 32
+KEY_FILE_BYTES = len(PKCS8_ED25519) + 32
 # The library's turn where there is no program: also in a process of its own, so that no copy stays in this one.
 KEY_BY_LIBRARY = """
 import sys

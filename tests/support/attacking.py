@@ -3,10 +3,10 @@ import os
 from pathlib import Path
 
 import pytest
-from support.victim import places
 
 from secalloc.attacks import ATTACKS
 from secalloc.rounds import Round
+from support.victim import places
 
 VICTIM = str(Path(__file__).with_name("victim.py"))
 ORDINARY = 65534  # a user id
@@ -47,8 +47,8 @@ def samples(name):
 class AttackOnHeldObjects:
     """Both processes are this user's.
 
-    `attack`: its name in `ATTACKS`; `reaches`: the copies that it must find, for its result to mean anything. The fixtures
-    are in `tests/attacks/conftest.py`.
+    `attack`: its name in `ATTACKS`; `reaches`: the copies that it must find, for its result to mean anything.
+    The fixtures are in `tests/attacks/conftest.py`.
     """
 
     attack = ""
