@@ -15,7 +15,7 @@ from secalloc_ext.errors import (
     TooLateError,
     WipedError,
 )
-from secalloc_ext.heapobject import Heap, HeapStats, configure, stats
+from secalloc_ext.heapobject import Heap, HeapStats, configure, stats, wipe_on_signal
 from secalloc_ext.securebytes import SecureBytes
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "WipedError",
     "configure",
     "stats",
+    "wipe_on_signal",
 ]
 
 __version__ = "0.1.0"

@@ -12,3 +12,11 @@ cdef void secalloc_free(void *p) noexcept nogil                             # wi
 cdef size_t secalloc_usable_size(void *p) noexcept nogil                    # the requested size: beyond is canary
 cdef bint secalloc_owns(void *p) noexcept nogil                             # does the address lie in secret memory?
 cdef void *secalloc_aligned_alloc(size_t alignment, size_t size) noexcept nogil
+
+cdef enum:
+    SECALLOC_NOACCESS = 0
+    SECALLOC_READONLY = 1
+    SECALLOC_READWRITE = 2
+
+cdef void *secalloc_guarded_alloc(size_t size) noexcept nogil               # ends at a guard page; no alignment
+cdef int secalloc_protect(void *p, int access) noexcept nogil               # of a guarded one; 0, or -1 with errno

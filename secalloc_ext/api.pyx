@@ -2,7 +2,8 @@
 """Layer 3: the public C API over the default heap. Only signatures and errno are adapted here."""
 from libc.errno cimport EAGAIN, EINVAL, ENOMEM
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_aligned, heap_default, heap_error, heap_free, heap_owns, heap_realloc, heap_size)
+    heap_alloc, heap_alloc_aligned, heap_alloc_guarded, heap_default, heap_error, heap_free, heap_owns, heap_protect,
+    heap_realloc, heap_size)
 from secalloc_ext.prim cimport ERROR_MEMLOCK, errno_set, size_multiply, unlikely
 
 
@@ -46,3 +47,17 @@ cdef void *secalloc_aligned_alloc(size_t alignment, size_t size) noexcept nogil:
         errno_set(EINVAL)
         return NULL
     return checked(heap_alloc_aligned(heap_default(), alignment, size))
+
+
+cdef void *secalloc_guarded_alloc(size_t size) noexcept nogil:
+    return checked(heap_alloc_guarded(heap_default(), size))
+
+
+cdef int secalloc_protect(void *p, int access) noexcept nogil:
+    if access < SECALLOC_NOACCESS or access > SECALLOC_READWRITE:
+        errno_set(EINVAL)
+        return -1
+    if not heap_protect(p, access):
+        errno_set(ENOMEM)
+        return -1
+    return 0

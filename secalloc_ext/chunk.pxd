@@ -14,10 +14,10 @@ cdef struct account_t:     # what a heap is charged: committed = sum of piece_by
     lock_t lock            # held in every call that takes an account
     int backend
     unsigned flags         # for memfd_secret
+    bint flush             # write wiped cache lines back to memory
     size_t limit           # bytes; 0: none
     size_t committed       # bytes of secret pages mapped, touched or not; what RLIMIT_MEMLOCK is charged
-    size_t committed_peak
-    size_t chunks
+    size_t committed_peak, chunks
 
 cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free reads is in the first
     uint8_t *start         # first byte of the piece or the large object
@@ -30,6 +30,9 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint32_t slots
     uint16_t bin
     uint16_t kind          # kind_t; written last, with release
+    uint16_t flush         # as the account's
+    uint16_t guarded       # large: the object ends at the trailing guard page
+    uint32_t access        # large: access_t, what its pages allow at present
     size_t object_bytes    # large: the requested size
     account_t *account
     frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache
@@ -37,8 +40,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     size_t piece_bytes     # mapped bytes from start on, whole pages
     uint32_t chunk_first   # index of the chunk's first frame record; the fields below are kept there
     uint32_t chunk_frames
-    uint32_t chunk_pieces
-    uint32_t chunk_used    # pieces that are slabs or large objects
+    uint32_t chunk_pieces, chunk_used  # pieces; those that are slabs or large objects
     uint8_t *shadow        # during a fork: the chunk's copy for the child
 
 cdef struct reservation_t:

@@ -105,6 +105,8 @@ cdef int chunk_init(size_t bytes) noexcept nogil:
     """Reserve the address space: `bytes`, or as much as RLIMIT_AS allows where that is 0 or less."""
     cdef size_t allowed = mapping_address_space()
     cdef int error = ERROR_NONE
+    if sizeof(frame_t) != 2 * LINE_BYTES:  # known when compiling
+        fatal_error("a frame record is not two cache lines")
     lock_take(&ranges_lock)
     if reservation.base == NULL:
         error = mapping_check_machine()
@@ -203,6 +205,7 @@ cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece
     frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
     frame.chunk_first = first.chunk_first
+    frame.flush = account.flush
     frame.kind = KIND_PIECE
 
 

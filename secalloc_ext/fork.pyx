@@ -22,7 +22,8 @@ from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
 from secalloc_ext.chunk cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_UNUSED, account_t, chunk_frame, frame_t, reservation)
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, mapping_create, mapping_move, mapping_protect, mapping_random, mapping_reserve, mapping_unreserve)
+    ACCESS_NONE, ACCESS_READ, mapping_create, mapping_move, mapping_protect, mapping_random, mapping_reserve,
+    mapping_unreserve)
 from secalloc_ext.prim cimport ERROR_NONE, FRAME_SHIFT, fatal_error, state_load
 from secalloc_ext.rng cimport rng_fill
 from secalloc_ext.slot cimport STATE_LIVE
@@ -46,7 +47,11 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
 cdef void copy_live(const frame_t *frame, uint8_t *shadow) noexcept nogil:
     cdef uint32_t i
     if frame.kind == KIND_LARGE:
+        if frame.access == ACCESS_NONE and mapping_protect(frame.start, frame.piece_bytes, ACCESS_READ) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
         memcpy(shadow, frame.start, frame.piece_bytes)
+        if frame.access == ACCESS_NONE and mapping_protect(frame.start, frame.piece_bytes, ACCESS_NONE) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
     elif frame.kind == KIND_SLAB:
         for i in range(frame.slots):
             if state_load(frame.states + i) & STATE_LIVE:
@@ -108,8 +113,8 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
-        if frame.kind == KIND_LARGE_FREE and mapping_protect(frame.start, frame.piece_bytes,
-                                                             ACCESS_NONE) != ERROR_NONE:
+        if frame.kind in (KIND_LARGE, KIND_LARGE_FREE) and mapping_protect(frame.start, frame.piece_bytes,
+                                                                           frame.access) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL

@@ -19,7 +19,9 @@ from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shad
 from secalloc_ext.chunk cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata,
     frame_t, reservation)
-from secalloc_ext.large cimport large_alloc, large_drop, large_free, large_resize, large_size
+from secalloc_ext.large cimport (
+    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size,
+    large_zero)
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork, mapping_random
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_INHERITED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
@@ -28,7 +30,7 @@ from secalloc_ext.prim cimport (
     state_store, unlikely, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
-from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size
+from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size, slot_zero
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
@@ -190,6 +192,7 @@ cdef void heap_options_init(heap_options_t *options) noexcept nogil:
     options.backend = BACKEND_SECRETMEM
     options.flags = 0
     options.limit = 0
+    options.flush = False
     options.on_fork = ON_FORK_ISOLATE
     options.retain = <size_t>256 << 20
 
@@ -215,6 +218,7 @@ cdef void heap_init(heap_t *heap, uint32_t index, const heap_options_t *options)
     heap.account.backend = options.backend
     heap.account.flags = options.flags
     heap.account.limit = options.limit
+    heap.account.flush = options.flush
     heap.account.committed_peak = heap.account.committed
     heap.pieces.account = &heap.account
     heap.retain = heap.large.retain = options.retain
@@ -291,7 +295,7 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
             heap_trim(&heaps[i])
 
 
-cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index) noexcept nogil:
+cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
     cdef frame_t *object
@@ -306,15 +310,15 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
             if not cache_refill(cache, bin_index, &secalloc_error):
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
-    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, &secalloc_error)
+    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
     if object == NULL:
         lock_take(&heap.account.lock)
         cache_flush(cache)
         caches_tidy(heap, 0)
         lock_drop(&heap.account.lock)
         trim_others(heap)
-        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, &secalloc_error)
-    return NULL if object == NULL else object.start
+        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
+    return NULL if object == NULL else large_object(object)
 
 
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
@@ -323,13 +327,13 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
     cdef cache_t *cache
     cdef size_t bin_index
     if unlikely(size > SMALL_BYTES_MAX):
-        return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT)
+        return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
         cache = thread.caches[heap.index]
         if likely(cache != NULL and cache.bins[bin_index].word != 0):
             return bin_pop(cache, &cache.bins[bin_index], size)
-    return alloc_slow(heap, PAGE_BYTES, size, bin_index)
+    return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
 
 
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil:
@@ -339,7 +343,12 @@ cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexc
         return NULL
     if alignment <= LINE_BYTES:
         return heap_alloc(heap, size, alignment > 16)
-    return alloc_slow(heap, alignment, size, BIN_COUNT)
+    return alloc_slow(heap, alignment, size, BIN_COUNT, False)
+
+
+cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
+    """The same on pages of its own, its last byte the last before a guard page, its protection to be set."""
+    return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, True)
 
 
 # --- free, size, realloc ----------------------------------------------------------------------------------------------
@@ -403,6 +412,16 @@ cdef size_t heap_size(const void *p) noexcept nogil:
     return 0
 
 
+cdef bint heap_protect(void *p, int access) noexcept nogil:
+    """Set what the pages of a guarded object allow. False where the kernel has no map entry left for it."""
+    cdef frame_t *frame = frame_at(p)
+    if frame.kind == KIND_INHERITED:
+        return True
+    if frame.kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
+        fatal_error("protection of an object that is not guarded")
+    return large_protect(frame, p, access)
+
+
 cdef bint heap_owns(const void *p) noexcept nogil:
     return <size_t>(<const uint8_t *>p - reservation.base) < reservation.bytes
 
@@ -443,7 +462,10 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
         return p
-    moved = heap_alloc(<heap_t *>frame.account, size, lined)
+    if frame.kind == KIND_LARGE and frame.guarded:
+        moved = heap_alloc_guarded(<heap_t *>frame.account, size)
+    else:
+        moved = heap_alloc(<heap_t *>frame.account, size, lined)
     if moved != NULL:
         memcpy(moved, p, old if old < size else size)
         heap_free(p)
@@ -451,6 +473,30 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 
 
 # --- release, statistics, validity ------------------------------------------------------------------------------------
+
+cdef void heap_wipe(heap_t *heap) noexcept nogil:
+    """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
+
+    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
+    frees in this moment may be missed.
+    """
+    cdef frame_t *frame = reservation.frames
+    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
+    cdef uint32_t i
+    while frame < end:
+        if frame.account == &heap.account and frame.kind == KIND_SLAB:
+            for i in range(frame.slots):
+                slot_zero(frame, i)
+        elif frame.account == &heap.account and frame.kind == KIND_LARGE:
+            large_zero(frame)
+        frame += 1
+
+
+cdef void heap_wipe_all() noexcept nogil:
+    cdef size_t i
+    for i in range(heaps_used):
+        heap_wipe(&heaps[i])
+
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they

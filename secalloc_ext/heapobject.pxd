@@ -8,5 +8,5 @@ cdef class Heap:
     cdef heap_t *get(self) except NULL
 
 cdef Heap default_heap()
-cdef void *allocate(Heap heap, Py_ssize_t size) except NULL       # zeroed, or raises
+cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL       # zeroed, or raises
 cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1     # the thread's last error; heap may be NULL

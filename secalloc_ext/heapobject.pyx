@@ -7,16 +7,20 @@ thread; figures are exact while no other thread uses the heap.
 import os
 from collections import namedtuple
 
+from libc.errno cimport errno
+
 from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
+from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_close, heap_configure, heap_create, heap_default, heap_error, heap_options_init, heap_options_t,
-    heap_trim)
+    heap_alloc, heap_alloc_guarded, heap_close, heap_configure, heap_create, heap_default, heap_error,
+    heap_options_init, heap_options_t, heap_trim,
+    heap_wipe)
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
-    ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED)
+    ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
 
 ERROR_NAMES = {
@@ -99,7 +103,7 @@ def resolve_backend(backend):
     return BACKENDS[backend]
 
 
-cdef heap_options_t options_from(backend, limit, on_fork, retain, flags) except *:
+cdef heap_options_t options_from(backend, limit, on_fork, retain, flags, flush) except *:
     """Check and gather what makes a heap; None is the default of each."""
     cdef heap_options_t options
     heap_options_init(&options)
@@ -109,12 +113,16 @@ cdef heap_options_t options_from(backend, limit, on_fork, retain, flags) except 
     options.flags = flags
     options.limit = parse_size(limit or 0)
     options.on_fork = ON_FORK[on_fork]
+    if flush and not lines_can_be_flushed():
+        raise NotImplementedError("flush_on_wipe: this processor lets a program flush no cache lines")
+    options.flush = flush
     if retain is not None:
         options.retain = parse_size(retain)
     return options
 
 
-def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None):
+def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None,
+              flush_on_wipe=False):
     """Choose what the default heap will be. Only before its first use.
 
     Parameters
@@ -125,13 +133,14 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     flags : for memfd_secret(2); no Linux up to 6.18 knows any
     on_fork : "isolate" or "copy", see `Heap`
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; default "256 MiB" of each
+    flush_on_wipe : write the cache lines of what is wiped back to memory, so that DRAM too holds zeros; slower
 
     Raises
     ------
     TooLateError : secret memory is in use already
     ValueError : unknown backend, or no size
     """
-    cdef heap_options_t options = options_from(backend, limit, on_fork, retain, flags)
+    cdef heap_options_t options = options_from(backend, limit, on_fork, retain, flags, flush_on_wipe)
     reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
     if heap_configure(parse_size(reservation), &options) != ERROR_NONE:
         raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
@@ -144,9 +153,9 @@ cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
 
 
-cdef void *allocate(Heap heap, Py_ssize_t size) except NULL:
+cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL:
     cdef heap_t *target = heap.get()
-    cdef void *p = heap_alloc(target, <size_t>size, False)
+    cdef void *p = heap_alloc_guarded(target, <size_t>size) if guarded else heap_alloc(target, <size_t>size, False)
     if p == NULL:
         raise_error(target, size)
     return p
@@ -162,6 +171,7 @@ cdef class Heap:
     backend : "secretmem", "mlock" or "auto"; None: as the default heap
     on_fork : "isolate": a forked child cannot see what is in the heap; "copy": it gets a copy of its own
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; None: 256 MiB of each
+    flush_on_wipe : see `configure`
 
     Raises
     ------
@@ -173,14 +183,14 @@ cdef class Heap:
     Objects keep their heap: it is given back when the handle and the last object are gone.
     """
 
-    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None):
+    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None, flush_on_wipe=False):
         cdef heap_options_t options
         if not isinstance(name, str):
             raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
         self.name = name
         if type(self) is _DefaultHeap:
             return
-        options = options_from(backend, limit, on_fork, retain, 0)
+        options = options_from(backend, limit, on_fork, retain, 0, flush_on_wipe)
         self.heap = heap_create(&options)
         if self.heap == NULL:
             raise_error(NULL, 0)
@@ -231,6 +241,13 @@ cdef class Heap:
         """
         heap_trim(self.get())
 
+    def wipe(self):
+        """Zero the bytes of every live object in the heap, at once, guarded ones in any state included.
+
+        The objects stay alive: they are zero. For emergencies; see also `wipe_on_signal`.
+        """
+        heap_wipe(self.get())
+
     def is_valid(self):
         """Whether every slot, canary and sum is as it should be. Reads the whole heap; no other thread may use it."""
         return audit_is_valid(self.get())
@@ -246,6 +263,24 @@ DEFAULT = _DefaultHeap("default")
 
 cdef Heap default_heap():
     return <Heap>DEFAULT
+
+
+def wipe_on_signal(*signals, at_exit=True):
+    """Wipe every heap when one of `signals` arrives, and when the process exits.
+
+    What would have happened at the signal happens afterwards: the handler that was there runs, or the default action
+    is taken. Python code that goes on after that finds its secrets zero. SIGKILL cannot be caught, and need not: the
+    kernel zeroes secret pages before anybody gets them.
+
+    Raises
+    ------
+    OSError : not a signal, or one that cannot be caught
+    """
+    for number in signals:
+        if emergency_on_signal(int(number)) != 0:
+            raise OSError(errno, f"signal {int(number)} cannot be caught")
+    if at_exit and emergency_at_exit() != 0:
+        raise MemoryError()
 
 
 def stats():

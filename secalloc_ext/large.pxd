@@ -1,4 +1,5 @@
 """Layer 3: large objects, whole pages between guard pages, and the stock of wiped ones."""
+from libc.stdint cimport uint8_t
 from secalloc_ext.chunk cimport account_t, frame_t
 from secalloc_ext.rng cimport rng_t
 
@@ -15,8 +16,11 @@ cdef struct large_pool_t:        # one a heap, guarded by its account's lock
     size_t retain
 
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
-                          int *error) noexcept nogil                       # takes and drops the account's lock
+                          bint guarded, int *error) noexcept nogil         # takes and drops the account's lock
+cdef uint8_t *large_object(const frame_t *object) noexcept nogil           # where the user's bytes begin
+cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil  # access_t; False: no map entry left
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil  # requested size, canary checked
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil  # in place, or False
+cdef void large_zero(const frame_t *object) noexcept nogil                 # no lock: zero it, it lives on
 cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil       # lock held: release all but `keep` bytes

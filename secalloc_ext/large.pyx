@@ -6,6 +6,12 @@ Each is a chunk of its own, between guard pages, its slack at the end filled wit
     #|object: size bytes ........................|0|c|c ... c|#        # guard page, never mapped
       ^page boundary                             ^slack, 8 bytes or more
 
+A *guarded* one ends at the guard page, so that the first byte behind it faults, and the slack lies before it::
+
+    #|c c ... c|object: size bytes ........................|#
+
+Its pages can be made inaccessible or read-only while it lives.
+
 Freed, it is wiped, made inaccessible (so a late read or write faults, and no check for zeros is needed when it is
 handed out again) and kept in the pool up to `retain` bytes: a first touch of a secret page costs about ten times an
 ordinary one.
@@ -15,12 +21,13 @@ the object out of circulation (KIND_LARGE_FREE), then wipes.
 
 Invariant: the account's committed bytes for large objects are live_committed + free_committed.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, account_t, chunk_create, chunk_release, frame_t
 from secalloc_ext.chunk cimport chunk_frame, reservation
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
 from secalloc_ext.prim cimport (
-    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, lock_drop, lock_take, size_add, wipe)
+    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
+    wipe)
 from secalloc_ext.rng cimport rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact
 
@@ -57,15 +64,15 @@ cdef void pool_link(large_pool_t *pool, frame_t *object) noexcept nogil:
     pool.free_committed += object.piece_bytes
 
 
-cdef frame_t *pool_find(large_pool_t *pool, size_t piece) noexcept nogil:
-    """A free one of `piece` bytes, or up to an eighth more: all of its slack will be canary."""
+cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexcept nogil:
+    """A free one of `piece` to `largest` bytes; `largest` is at most an eighth more."""
     cdef size_t bin = bin_of(piece)
     cdef size_t last = bin + 1
     cdef frame_t *object
     while bin <= last and bin < LARGE_BINS:
         object = pool.free[bin]
         while object != NULL:
-            if piece <= object.piece_bytes <= piece + piece // 8:
+            if piece <= object.piece_bytes <= largest:
                 pool_unlink(pool, object)
                 return object
             object = object.next
@@ -86,27 +93,71 @@ cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
                 return
 
 
+cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
+    """Where the user's bytes begin; for a guarded object of no bytes the last byte of its pages, to be unique."""
+    if not object.guarded:
+        return object.start
+    return object.start + object.piece_bytes - (object.object_bytes if object.object_bytes > 0 else 1)
+
+
+cdef void slack_fill(const frame_t *object) noexcept nogil:
+    cdef uint8_t *first = large_object(object)
+    cdef uint8_t *next
+    if not object.guarded:
+        canary_fill(object.canary, first + object.object_bytes, first + object.piece_bytes, object.object_bytes)
+        return
+    next = object.start
+    while next < first:
+        next[0] = <uint8_t>(object.canary >> ((<size_t>next & 7) * 8))
+        next += 1
+
+
+cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
+    cdef const uint8_t *first = large_object(object)
+    cdef const uint8_t *next
+    if not object.guarded:
+        return canary_is_intact(object.canary, first + object.object_bytes, first + object.piece_bytes,
+                                object.object_bytes)
+    next = object.start
+    while next < first:
+        if next[0] != <uint8_t>(object.canary >> ((<size_t>next & 7) * 8)):
+            return False
+        next += 1
+    return True
+
+
+cdef void set_access(frame_t *object, int access) noexcept nogil:
+    if mapping_protect(object.start, object.piece_bytes, access) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    object.access = <uint32_t>access
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
-                          int *error) noexcept nogil:
-    """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES."""
+                          bint guarded, int *error) noexcept nogil:
+    """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
+    against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
-    cdef bint recycled
     cdef frame_t *object = NULL
-    if size_add(size, SLACK_MIN + PAGE_BYTES - 1, &piece) or piece > reservation.bytes \
-            or alignment > reservation.bytes:
+    # What is guarded has its slack where the page leaves some.
+    if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
+            or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
     lock_take(&account.lock)
     if alignment <= PAGE_BYTES:
-        object = pool_find(pool, piece)
-    recycled = object != NULL
+        object = pool_find(pool, piece, piece if guarded else piece + piece // 8)
     if object == NULL:
         object = chunk_create(account, piece, 1, alignment, error)
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
+        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+        if object.kind == KIND_LARGE_FREE:
+            set_access(object, ACCESS_READ_WRITE)
+        object.access = ACCESS_READ_WRITE
+        object.guarded = guarded
         object.kind = KIND_LARGE
         object.object_bytes = size
         object.canary = rng_secret(rng)
@@ -114,33 +165,46 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         pool.live += 1
         pool.live_bytes += size
         pool.live_committed += object.piece_bytes
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
-        if recycled and mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
     lock_drop(&account.lock)
-    if object == NULL:
-        return NULL
-    canary_fill(object.canary, object.start + size, object.start + object.piece_bytes, size)
+    if object != NULL:
+        slack_fill(object)
     return object
 
 
-cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
-    cdef size_t size = object.object_bytes
+cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
     if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
         fatal_error("pointer was not allocated here")
-    if p != object.start:
+    if p != large_object(object):
         fatal_error("pointer into the middle of an object")
     if object.kind != KIND_LARGE:
         fatal_error("double free")
-    if not canary_is_intact(object.canary, object.start + size, object.start + object.piece_bytes, size):
-        fatal_error("overflow")
-    return size
+
+
+cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
+    check_pointer(object, p)
+    if object.access != ACCESS_NONE and not slack_is_intact(object):
+        fatal_error("underflow" if object.guarded else "overflow")
+    return object.object_bytes
+
+
+cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil:
+    cdef bint done
+    lock_take(&object.account.lock)
+    check_pointer(object, p)
+    done = mapping_protect(object.start, object.piece_bytes, access) == ERROR_NONE
+    if done:
+        object.access = <uint32_t>access
+    lock_drop(&object.account.lock)
+    return done
 
 
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
     cdef account_t *account = object.account
     cdef size_t size
     lock_take(&account.lock)
+    check_pointer(object, p)
+    if object.access != ACCESS_READ_WRITE:
+        set_access(object, ACCESS_READ_WRITE)
     size = large_size(object, p)
     object.kind = KIND_LARGE_FREE
     pool.live -= 1
@@ -148,8 +212,9 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
     wipe(object.start, object.piece_bytes)
-    if mapping_protect(object.start, object.piece_bytes, ACCESS_NONE) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
+    if object.flush:
+        flush_lines(object.start, object.piece_bytes)
+    set_access(object, ACCESS_NONE)
 
     lock_take(&account.lock)
     chunk_frame(object.chunk_first).chunk_used = 0
@@ -159,18 +224,27 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
 
+cdef void large_zero(const frame_t *object) noexcept nogil:
+    if object.access != ACCESS_READ_WRITE:
+        mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE)
+    wipe(large_object(object), object.object_bytes)
+    if object.flush:
+        flush_lines(object.start, object.piece_bytes)
+    if object.access != ACCESS_READ_WRITE:
+        mapping_protect(object.start, object.piece_bytes, object.access)
+
+
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:
     """Change the requested size within the pages there are, if at least half of them stay in use."""
     cdef account_t *account = object.account
-    cdef uint8_t *end = object.start + object.piece_bytes
     cdef size_t old = object.object_bytes
-    if size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
+    if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
     if size > old:
         wipe(object.start + old, size - old)
-    canary_fill(object.canary, object.start + size, end, size)
     lock_take(&account.lock)
     object.object_bytes = size
     pool.live_bytes += size - old
+    slack_fill(object)
     lock_drop(&account.lock)
     return True

@@ -46,5 +46,7 @@ cdef extern from "prim.h" nogil:
     void store_64(uint8_t *p, uint64_t v) noexcept
     void wipe(void *p, size_t size) noexcept
     void wipe_slot(uint8_t *p, size_t size) noexcept
+    bint lines_can_be_flushed() noexcept
+    void flush_lines(uint8_t *p, size_t size) noexcept
     bint bytes_are_zero(const uint8_t *p, size_t size) noexcept
     bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept

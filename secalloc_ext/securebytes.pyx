@@ -17,10 +17,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 from libc.string cimport memchr, memcpy
-from secalloc_ext.errors import ForkedError, WipedError
-from secalloc_ext.heap cimport heap_free, heap_realloc
+from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, slice_length
+from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
+from secalloc_ext.heap cimport heap_free, heap_protect, heap_realloc
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
-from secalloc_ext.mapping cimport mapping_random
+from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE, mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, wipe
 
 cdef extern from "<string.h>" nogil:
@@ -39,10 +40,31 @@ cdef enum:
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
     cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
     self.heap = heap
-    self.data = <unsigned char *>allocate(heap, size)
+    self.data = <unsigned char *>allocate(heap, size, False)
     self.size = size
     self.generation = heap.heap.generation
+    self.access = self.effective = ACCESS_READ_WRITE
     return self
+
+
+cdef SecureBytes guarded_new(Py_ssize_t size, Heap heap):
+    """The same on pages of its own, against a guard page."""
+    cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
+    self.heap = heap
+    self.data = <unsigned char *>allocate(heap, size, True)
+    self.size = size
+    self.generation = heap.heap.generation
+    self.access = self.effective = ACCESS_READ_WRITE
+    self.guarded = True
+    return self
+
+
+cdef SecureBytes as_guarded(SecureBytes plain):
+    """A guarded object with the bytes of `plain`, which is wiped."""
+    cdef SecureBytes result = guarded_new(plain.size, plain.heap)
+    memcpy(result.data, plain.data, <size_t>plain.size)
+    plain.wipe()
+    return result
 
 
 cdef Heap heap_or_default(object heap):
@@ -67,14 +89,6 @@ cdef SecureBytes copy_of_buffer(object source, Heap heap):
     return result
 
 
-cdef int hex_digit(Py_UCS4 character) noexcept:
-    """0-15 by arithmetic, not by a table that a cache would tell of; -1 for anything else."""
-    cdef int c = <int>character if character < 128 else 0
-    cdef int digit = (c - 48) if 48 <= c <= 57 else -1
-    c |= 32
-    return c - 87 if 97 <= c <= 102 else digit
-
-
 @cython.final
 cdef class SecureBytes:
     """Bytes on secret pages: of fixed size, writable, wiped when dropped.
@@ -87,6 +101,8 @@ cdef class SecureBytes:
     source : int, bytes-like or str
     encoding, errors : for str, as in ``bytes``
     heap : the `Heap` to live in; None: the default heap
+    guarded : on pages of its own, the last byte against a guard page, with `noaccess`, `readonly`, `readwrite`; costs
+        4 KiB or more, and about 25 us the first time
 
     Raises
     ------
@@ -101,7 +117,7 @@ cdef class SecureBytes:
 
     __hash__ = None
 
-    def __init__(self, source=0, encoding=None, errors=None, *, heap=None):
+    def __init__(self, source=0, encoding=None, errors=None, *, heap=None, guarded=False):
         cdef SecureBytes made
         cdef Heap where = heap_or_default(heap)
         cdef Py_ssize_t size
@@ -113,9 +129,11 @@ cdef class SecureBytes:
             raise TypeError("encoding or errors without a string argument")
         elif hasattr(type(source), "__index__"):
             size = index_size(source)
-            made = securebytes_new(size, where)
+            made = guarded_new(size, where) if guarded else securebytes_new(size, where)
         else:
             made = copy_of_buffer(source, where)
+        if guarded and not made.guarded:
+            made = as_guarded(made)
         if self.data != NULL or self.is_wiped:  # now: making it may have run code that came here as well
             raise TypeError("a SecureBytes is made once")
         self.adopt(made)
@@ -126,6 +144,8 @@ cdef class SecureBytes:
         self.size = other.size
         self.generation = other.generation
         self.heap = other.heap
+        self.guarded = other.guarded
+        self.access = self.effective = ACCESS_READ_WRITE
         other.data = NULL
         return 0
 
@@ -137,14 +157,74 @@ cdef class SecureBytes:
             raise WipedError("the SecureBytes was wiped")
         if self.generation != self.heap.heap.generation:
             raise ForkedError("the SecureBytes belongs to the process that forked this one")
+        if self.effective == ACCESS_NONE:
+            raise ProtectedError("the SecureBytes is noaccess: use `with key.unlocked():`")
         return 0
+
+    cdef int check_writable(self) except -1:
+        self.check()
+        if self.effective != ACCESS_READ_WRITE:
+            raise ProtectedError("the SecureBytes is readonly: use `with key.unlocked():`")
+        return 0
+
+    # --- protection of guarded ones ---
+
+    cdef int settle(self) except -1:
+        cdef int access = ACCESS_READ_WRITE if self.unlocks > 0 else self.access
+        if access == self.effective or self.exports > 0 or self.data == NULL:
+            return 0
+        if not heap_protect(self.data, access):
+            raise AllocationError("the protection cannot be changed: vm.max_map_count is reached")
+        self.effective = access
+        return 0
+
+    cdef int protect(self, int access) except -1:
+        if not self.guarded:
+            raise TypeError("only a guarded SecureBytes can be protected: SecureBytes(..., guarded=True)")
+        if self.data == NULL or self.is_wiped:
+            raise WipedError("the SecureBytes was wiped")
+        if self.exports > 0 and access < self.effective:
+            raise BufferError("a view of the SecureBytes is out: its protection cannot be raised")
+        self.access = access
+        return self.settle()
+
+    def noaccess(self):
+        """Let nobody read or write, until `readonly`, `readwrite` or `unlocked`.
+
+        Use from Python then raises `ProtectedError`, from C it faults. Inside an `unlocked` block it takes effect at
+        the block's end.
+
+        Raises
+        ------
+        TypeError : not guarded
+        BufferError : a view is out
+        """
+        self.protect(ACCESS_NONE)
+
+    def readonly(self):
+        """Let nobody write; see `noaccess`."""
+        self.protect(ACCESS_READ)
+
+    def readwrite(self):
+        """Let everybody in this process read and write, as at first."""
+        self.protect(ACCESS_READ_WRITE)
+
+    def unlocked(self):
+        """A block in which the object can be read and written; behind it the protection is as it was.
+
+        Blocks nest, and are counted over all threads: the last to end restores it. A view that is still out at the
+        end keeps the object open until it is released.
+        """
+        return Unlocked(self)
 
     # --- other ways in ---
 
     @staticmethod
-    def random(size, *, heap=None):
+    def random(size, *, heap=None, guarded=False):
         """`size` random bytes, from getrandom(2) straight into secret pages."""
-        cdef SecureBytes result = securebytes_new(index_size(size), heap_or_default(heap))
+        cdef Heap where = heap_or_default(heap)
+        cdef Py_ssize_t count = index_size(size)
+        cdef SecureBytes result = guarded_new(count, where) if guarded else securebytes_new(count, where)
         cdef int error
         with nogil:
             error = mapping_random(result.data, <size_t>result.size)
@@ -245,14 +325,14 @@ cdef class SecureBytes:
             source = copy_of_buffer(value, self.heap)
             if source.size != count:
                 raise ValueError(f"a SecureBytes has a fixed size: {count} bytes cannot become {source.size}")
-            self.check()
+            self.check_writable()
             for i in range(count):
                 self.data[start + i * step] = source.data[i]
             source.wipe()
             return
         byte = byte_value(value)
         i = position(self, key)
-        self.check()
+        self.check_writable()
         self.data[i] = byte
 
     def __delitem__(self, key):
@@ -295,13 +375,19 @@ cdef class SecureBytes:
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         self.check()
-        PyBuffer_FillInfo(buffer, self, self.data, self.size, False, flags)
+        if flags & PyBUF_WRITABLE and self.effective != ACCESS_READ_WRITE:
+            raise ProtectedError("the SecureBytes is readonly: no writable view of it can be had")
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, self.effective != ACCESS_READ_WRITE, flags)
         self.exports += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
         self.exports -= 1
-        if self.is_wiped and self.exports == 0:
+        if self.exports > 0:
+            return
+        if self.is_wiped:
             self.give_back()
+        elif self.effective != (ACCESS_READ_WRITE if self.unlocks > 0 else self.access):
+            self.settle()
 
     def __copy__(self):
         self.check()
@@ -332,6 +418,8 @@ cdef class SecureBytes:
         if self.data == NULL or self.is_wiped:
             return
         if self.generation == self.heap.heap.generation:
+            if self.effective != ACCESS_READ_WRITE and not heap_protect(self.data, ACCESS_READ_WRITE):
+                raise AllocationError("the protection cannot be changed: vm.max_map_count is reached")
             wipe(self.data, <size_t>self.size)
         self.is_wiped = True
         if self.exports == 0:
@@ -369,25 +457,35 @@ cdef class SecureBytes:
         return object.__sizeof__(self) + self.size
 
 
-cdef Py_ssize_t index_size(object size) except -1:
-    """A size as bytearray takes it: OverflowError above Py_ssize_t, ValueError below 0."""
-    cdef Py_ssize_t count = size
-    if count < 0:
-        raise ValueError("negative count")
-    return count
+@cython.final
+cdef class Unlocked:
+    """What `SecureBytes.unlocked` answers."""
+    cdef SecureBytes target
 
+    def __cinit__(self, SecureBytes target not None):
+        self.target = target
 
-cdef int byte_value(object value) except -1:
-    cdef Py_ssize_t byte
-    if not hasattr(type(value), "__index__"):
-        raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
-    try:
-        byte = value
-    except OverflowError:
-        byte = -1
-    if not 0 <= byte <= 255:
-        raise ValueError("byte must be in range(0, 256)")
-    return <int>byte
+    def __reduce__(self):
+        raise TypeError("an unlocked block cannot be pickled")
+
+    def __enter__(self):
+        cdef SecureBytes target = self.target
+        if not target.guarded:
+            raise TypeError("only a guarded SecureBytes can be unlocked: SecureBytes(..., guarded=True)")
+        if target.data == NULL or target.is_wiped:
+            raise WipedError("the SecureBytes was wiped")
+        target.unlocks += 1
+        try:
+            target.settle()
+        except AllocationError:
+            target.unlocks -= 1
+            raise
+        return target
+
+    def __exit__(self, *exception):
+        self.target.unlocks -= 1
+        if not self.target.is_wiped:
+            self.target.settle()
 
 
 cdef Py_ssize_t position(SecureBytes self, object key) except -1:
@@ -411,12 +509,6 @@ cdef tuple slice_bounds(SecureBytes self, slice key):
     """start, stop, step within the present size. Runs the __index__ of the slice's parts."""
     self.check()
     return key.indices(self.size)
-
-
-cdef Py_ssize_t slice_length(Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) noexcept:
-    if step > 0:
-        return (stop - start + step - 1) // step if stop > start else 0
-    return (start - stop - step - 1) // -step if start > stop else 0
 
 
 cdef SecureBytes encoded(str text, encoding, errors, Heap heap):
