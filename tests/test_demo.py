@@ -266,11 +266,10 @@ def test_check_says_yes_on_this_machine():
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_check_says_no_where_no_page_can_be_locked():
     code = """
-import resource, sys
-from secalloc import attacks, cli
+import resource
+from secalloc import attacks, check, cli
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
 attacks.become(65534)
-import secalloc.check
 cli.main(["check", "--json"])
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
