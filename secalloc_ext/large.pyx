@@ -24,6 +24,7 @@ Invariant: the account's committed bytes for large objects are live_committed + 
 from libc.stdint cimport uint8_t, uint32_t
 from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, account_t, chunk_create, chunk_release, frame_t
 from secalloc_ext.chunk cimport chunk_frame, reservation
+from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
 from secalloc_ext.prim cimport (
     ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
@@ -43,23 +44,13 @@ cdef size_t bin_of(size_t piece) noexcept nogil:
 
 
 cdef void pool_unlink(large_pool_t *pool, frame_t *object) noexcept nogil:
-    if object.previous != NULL:
-        object.previous.next = object.next
-    else:
-        pool.free[bin_of(object.piece_bytes)] = object.next
-    if object.next != NULL:
-        object.next.previous = object.previous
+    framelist_remove(&pool.free[bin_of(object.piece_bytes)], object)
     pool.free_count -= 1
     pool.free_committed -= object.piece_bytes
 
 
 cdef void pool_link(large_pool_t *pool, frame_t *object) noexcept nogil:
-    cdef size_t bin = bin_of(object.piece_bytes)
-    object.previous = NULL
-    object.next = pool.free[bin]
-    if object.next != NULL:
-        object.next.previous = object
-    pool.free[bin] = object
+    framelist_push(&pool.free[bin_of(object.piece_bytes)], object)
     pool.free_count += 1
     pool.free_committed += object.piece_bytes
 

@@ -8,6 +8,7 @@ Invariants
     - chunk_used of a chunk is the number of its pieces that are slabs.
 """
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, frame_t
+from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX
 
 cdef enum:
@@ -26,21 +27,11 @@ cdef size_t pieces_index(size_t bytes) noexcept nogil:
 
 
 cdef void link(pieces_t *pieces, frame_t *piece) noexcept nogil:
-    cdef size_t i = pieces_index(piece.piece_bytes)
-    piece.previous = NULL
-    piece.next = pieces.free[i]
-    if piece.next != NULL:
-        piece.next.previous = piece
-    pieces.free[i] = piece
+    framelist_push(&pieces.free[pieces_index(piece.piece_bytes)], piece)
 
 
 cdef void unlink(pieces_t *pieces, frame_t *piece) noexcept nogil:
-    if piece.previous != NULL:
-        piece.previous.next = piece.next
-    else:
-        pieces.free[pieces_index(piece.piece_bytes)] = piece.next
-    if piece.next != NULL:
-        piece.next.previous = piece.previous
+    framelist_remove(&pieces.free[pieces_index(piece.piece_bytes)], piece)
 
 
 cdef frame_t *pieces_take(pieces_t *pieces, size_t smallest, size_t largest) noexcept nogil:

@@ -20,4 +20,4 @@ cdef class SecureBytes:
     cdef int protect(self, int access) except -1
     cdef int settle(self) except -1          # set the pages to what is asked for, unless a view is out
 
-cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap)   # zeroed
+cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap, bint guarded=*)   # zeroed

@@ -37,31 +37,20 @@ cdef enum:
     READ_BYTES = 4096   # first guess for a file of unknown size
 
 
-cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
+cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap, bint guarded=False):
     cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
     self.heap = heap
-    self.data = <unsigned char *>allocate(heap, size, False)
+    self.data = <unsigned char *>allocate(heap, size, guarded)
     self.size = size
     self.generation = heap.heap.generation
+    self.guarded = guarded
     self.access = self.effective = ACCESS_READ_WRITE
-    return self
-
-
-cdef SecureBytes guarded_new(Py_ssize_t size, Heap heap):
-    """The same on pages of its own, against a guard page."""
-    cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
-    self.heap = heap
-    self.data = <unsigned char *>allocate(heap, size, True)
-    self.size = size
-    self.generation = heap.heap.generation
-    self.access = self.effective = ACCESS_READ_WRITE
-    self.guarded = True
     return self
 
 
 cdef SecureBytes as_guarded(SecureBytes plain):
     """A guarded object with the bytes of `plain`, which is wiped."""
-    cdef SecureBytes result = guarded_new(plain.size, plain.heap)
+    cdef SecureBytes result = securebytes_new(plain.size, plain.heap, True)
     memcpy(result.data, plain.data, <size_t>plain.size)
     plain.wipe()
     return result
@@ -129,7 +118,7 @@ cdef class SecureBytes:
             raise TypeError("encoding or errors without a string argument")
         elif hasattr(type(source), "__index__"):
             size = index_size(source)
-            made = guarded_new(size, where) if guarded else securebytes_new(size, where)
+            made = securebytes_new(size, where, guarded)
         else:
             made = copy_of_buffer(source, where)
         if guarded and not made.guarded:
@@ -224,7 +213,7 @@ cdef class SecureBytes:
         """`size` random bytes, from getrandom(2) straight into secret pages."""
         cdef Heap where = heap_or_default(heap)
         cdef Py_ssize_t count = index_size(size)
-        cdef SecureBytes result = guarded_new(count, where) if guarded else securebytes_new(count, where)
+        cdef SecureBytes result = securebytes_new(count, where, guarded)
         cdef int error
         with nogil:
             error = mapping_random(result.data, <size_t>result.size)

@@ -2,8 +2,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import secalloc
+
+# No test is about the clock, and a machine may be busy: an example takes the time it takes.
+settings.register_profile("secalloc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("secalloc")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

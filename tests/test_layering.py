@@ -7,8 +7,8 @@ import pytest
 CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
-    ("prim", "sys"), ("rng",), ("mapping", "sizeclass"), ("chunk",), ("slot",), ("slab", "large"), ("pieces",),
-    ("cache",), ("fork", "audit"), ("heap",), ("api", "emergency"), ("errors",),
+    ("prim", "sys"), ("rng",), ("mapping", "sizeclass"), ("chunk",), ("slot", "framelist"), ("slab", "large"),
+    ("pieces",), ("cache",), ("fork", "audit"), ("heap",), ("api", "emergency"), ("errors",),
     ("heapobject",), ("arguments",), ("securebytes",), ("nep49",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[:11] for name in names}

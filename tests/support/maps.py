@@ -57,12 +57,12 @@ def flags_at(address):
     return set()
 
 
-def descriptors():
-    """The open descriptors, but for the one that lists them."""
+def descriptors(pid="self"):
+    """The open descriptors, but for those that are closed meanwhile, as the one that lists them."""
     found = {}
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
-            found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
     return found
 
 
