@@ -4,12 +4,17 @@ Run by `secalloc demo` and by the tests, always from another process than the on
 than a real one would know: what to look for and at which addresses; and it looks through everything else as well. What
 it looks for comes XOR-coded, so that a coded needle is never found for a plain one.
 
-As a program (``python -m secalloc.attacks``) it reads a `Target` as JSON from standard input and writes a list of
+As a program (``python -m secalloc.attacks``) it reads an `Order` as JSON from standard input and writes a list of
 `Outcome` to standard output. An argument is the user id to run as.
+
+A new attack is a function that takes a `Target` and answers the names of the needles it found, and a line in `ATTACKS`.
+It raises `CannotRun` where it cannot be tried. Being forbidden is a reason to skip it as well; every other error is a
+failure: an attack that broke has shown nothing.
 """
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -25,10 +30,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-__all__ = ["ATTACKS", "Needle", "Outcome", "Target", "attack", "become"]
+__all__ = ["ATTACKS", "Attack", "CannotRun", "Needle", "Order", "Outcome", "Target", "attack", "become"]
 
 CHUNK = 1 << 22  # bytes read at once
+PAGE = mmap.PAGESIZE
+DUMP_EVERYTHING = "0xff"  # of /proc/PID/coredump_filter: all kinds of mapping
+FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 CORE_BYTES_MAX = 1 << 31
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
 PR_SET_DUMPABLE = 4
@@ -57,14 +66,45 @@ class Target:
     pid: int
     needles: list[Needle]
 
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Target:
+        return cls(told["pid"], [Needle(**needle) for needle in told["needles"]])
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the attacker's program is told: whom to attack, and with which of `ATTACKS`."""
+
+    target: Target
+    attacks: list[str]
+
+    @classmethod
+    def from_json(cls, text: str) -> Order:
+        told = json.loads(text)
+        return cls(Target.from_json(told["target"]), told["attacks"])
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
 
 @dataclass
 class Outcome:
-    """What an attack found, by needle name; or why it could not run."""
+    """What an attack found, by needle name; or why it could not run; or how it broke."""
 
     attack: str
     found: list[str] = field(default_factory=list)
     skipped: str | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`run` answers the names of the needles found. `fatal`: the target does not survive it."""
+
+    name: str
+    description: str
+    run: Callable[[Target], set[str]]
+    fatal: bool = False
 
 
 class CannotRun(Exception):
@@ -85,27 +125,39 @@ def _readable(pid: int) -> Iterator[tuple[int, int]]:
 
 
 def _scan(target: Target, read: Callable[[int, int], bytes]) -> set[str]:
-    """Look through all readable mappings, and once more at the addresses told.
+    """Look through all readable mappings, and once more at the addresses told, readable or not.
 
-    `read(address, size)` answers what it could get; OSError for a range that it cannot.
+    `read(address, size)` answers what it could get; OSError where it gets nothing.
     """
     needles = {needle.name: needle.plain() for needle in target.needles}
     overlap = max(map(len, needles.values())) - 1
-    ranges = [(start, end) for first, last in _readable(target.pid) for start, end in _chunks(first, last, overlap)]
+    ranges = list(_readable(target.pid))
     ranges += [(needle.address, needle.address + len(needle.plain())) for needle in target.needles if needle.address]
-    found = set()
-    for start, end in ranges:
-        try:
-            data = read(start, end - start)
-        except OSError:
-            continue
-        found |= {name for name, plain in needles.items() if plain in data}
+    found: set[str] = set()
+    for first, last in ranges:
+        for data in _runs(first, last, read, overlap):
+            found |= {name for name, plain in needles.items() if plain in data}
     return found
 
 
-def _chunks(first: int, last: int, overlap: int) -> Iterator[tuple[int, int]]:
-    for start in range(first, last, CHUNK):
-        yield start, min(start + CHUNK + overlap, last)
+def _runs(first: int, last: int, read: Callable[[int, int], bytes], overlap: int) -> Iterator[bytes]:
+    """What can be read of a range. A page that cannot is stepped over: the next one may be readable.
+
+    Each piece starts with the last `overlap` bytes of the piece before it, where the two adjoin.
+    """
+    address, size, tail = first, CHUNK, b""
+    while address < last:
+        try:
+            data = read(address, min(size, last - address))
+        except OSError:
+            data = b""
+        if data:
+            address, size = address + len(data), CHUNK
+            data = tail + data
+            yield data
+            tail = data[max(0, len(data) - overlap) :]
+        else:
+            address, size, tail = (address // PAGE + 1) * PAGE, PAGE, b""
 
 
 def _search_file(path: Path, target: Target) -> set[str]:
@@ -115,7 +167,6 @@ def _search_file(path: Path, target: Target) -> set[str]:
 
 
 def proc_mem(target: Target) -> set[str]:
-    """read(2) of /proc/PID/mem, all readable mappings"""
     fd = os.open(f"/proc/{target.pid}/mem", os.O_RDONLY)
     try:
         return _scan(target, lambda address, size: os.pread(fd, size, address))
@@ -124,8 +175,6 @@ def proc_mem(target: Target) -> set[str]:
 
 
 def vm_readv(target: Target) -> set[str]:
-    """process_vm_readv(2), all readable mappings"""
-
     def read(address: int, size: int) -> bytes:
         buffer = ctypes.create_string_buffer(size)
         # struct iovec: address and size
@@ -135,12 +184,11 @@ def vm_readv(target: Target) -> set[str]:
             raise _failure("process_vm_readv")
         return buffer.raw[:got]
 
-    read(next(_readable(target.pid))[0], 1)  # not allowed at all? then say so
+    read(next(_readable(target.pid))[0], 1)  # not allowed at all? then the error tells
     return _scan(target, read)
 
 
 def ptrace_peek(target: Target) -> set[str]:
-    """ptrace(2) peeks at the very addresses"""
     _libc.ptrace.restype = ctypes.c_long
     _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     if _libc.ptrace(PTRACE_ATTACH, target.pid, None, None) < 0:
@@ -164,7 +212,6 @@ def ptrace_peek(target: Target) -> set[str]:
 
 
 def pidfd_getfd(target: Target) -> set[str]:
-    """pidfd_getfd(2) of every descriptor, then mmap"""
     found = set()
     pidfd = _libc.syscall(SYS_PIDFD_OPEN, target.pid, 0)
     if pidfd < 0:
@@ -186,7 +233,6 @@ def pidfd_getfd(target: Target) -> set[str]:
 
 
 def map_files(target: Target) -> set[str]:
-    """open(2) and read of each /proc/PID/map_files entry"""
     found = set()
     refused = opened = 0
     for entry in Path(f"/proc/{target.pid}/map_files").iterdir():
@@ -198,23 +244,26 @@ def map_files(target: Target) -> set[str]:
         except (OSError, ValueError):
             opened += 1  # ENXIO for secret memory, nothing in an empty file
     if refused and not opened:
-        raise CannotRun("the kernel lets only CAP_CHECKPOINT_RESTORE follow these links")
+        raise CannotRun("needs CAP_CHECKPOINT_RESTORE")
     return found
 
 
-def core_dump(target: Target) -> set[str]:
-    """a core dump (gdb's gcore, else the kernel's own)"""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        if shutil.which("gcore"):
-            made = subprocess.run(
-                ["gcore", "-o", f"{folder}/core", str(target.pid)],
-                capture_output=True, text=True, check=False, preexec_fn=_limit_files,
-            )  # fmt: skip
-            cores = list(Path(folder).iterdir())
-            if not cores:
-                raise CannotRun("gcore: " + (made.stderr.strip().splitlines() or ["no core file"])[-1])
-        else:
-            cores = [_kernel_core(target.pid)]
+def debugger_dump(target: Target) -> set[str]:
+    if not shutil.which("gcore"):
+        raise CannotRun("gdb is not installed")
+    _allow_everything(target.pid)
+    with tempfile.TemporaryDirectory() as folder:
+        # Not `gcore -a`: it ignores MADV_DONTDUMP, and writes the whole reservation of secalloc, a file of a tebibyte.
+        made = subprocess.run(
+            ["gcore", "-o", f"{folder}/core", str(target.pid)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, preexec_fn=_limit_files,
+        )  # fmt: skip
+        cores = list(Path(folder).iterdir())
+        if not cores:
+            reason = "gcore: " + (made.stderr.strip().splitlines() or ["no core file"])[-1]
+            if "not permitted" in made.stderr:
+                raise CannotRun(reason + _yama())
+            raise RuntimeError(reason)
         return set().union(*(_search_file(core, target) for core in cores))
 
 
@@ -223,39 +272,76 @@ def _limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (CORE_BYTES_MAX, CORE_BYTES_MAX))
 
 
-def _kernel_core(pid: int) -> Path:
-    """Have the kernel dump the process, which ends it."""
+def _allow_everything(pid: int) -> None:
+    """By default a dump leaves out mapped files; a good attacker has them in."""
+    Path(f"/proc/{pid}/coredump_filter").write_text(DUMP_EVERYTHING)
+
+
+def kernel_dump(target: Target) -> set[str]:
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith(("|", "/")) or "%" in pattern.replace("%p", ""):
-        raise CannotRun(f"no gdb, and core_pattern is {pattern!r}, which leads elsewhere")
-    folder = Path(f"/proc/{pid}/cwd").resolve()
-    resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    os.kill(pid, signal.SIGABRT)
-    for _ in range(200):
-        cores = list(folder.glob(pattern.replace("%p", "*") + "*"))
-        if cores and not Path(f"/proc/{pid}/maps").read_text():  # a zombie: the dump is written
-            return cores[0]
-        time.sleep(0.1)
-    raise CannotRun("no gdb, and the kernel wrote no core file")
+    if not pattern or pattern.startswith(("|", "/", "@")) or "%" in pattern.replace("%p", ""):
+        raise CannotRun(f"core_pattern is {pattern!r}: the dump would go elsewhere")
+    _allow_everything(target.pid)
+    hard = resource.prlimit(target.pid, resource.RLIMIT_CORE)[1]
+    if hard == 0:
+        raise CannotRun("the hard limit RLIMIT_CORE is 0")
+    resource.prlimit(target.pid, resource.RLIMIT_CORE, (hard, hard))
+    folder = Path(f"/proc/{target.pid}/cwd").resolve()
+    os.kill(target.pid, signal.SIGABRT)
+    while _is_alive(target.pid):  # until the dump is written
+        time.sleep(0.01)
+    cores = list(folder.glob(pattern.replace("%p", str(target.pid)) + "*"))
+    if not cores:
+        raise RuntimeError(f"the kernel wrote no core file to {folder}")
+    try:
+        return set().union(*(_search_file(core, target) for core in cores))
+    finally:
+        for core in cores:
+            core.unlink()
 
 
-# The dump comes last: where gdb is missing, it ends the target.
-ATTACKS: dict[str, Callable[[Target], set[str]]] = {
-    "/proc/PID/mem": proc_mem,
-    "process_vm_readv": vm_readv,
-    "ptrace": ptrace_peek,
-    "pidfd_getfd": pidfd_getfd,
-    "/proc/PID/map_files": map_files,
-    "core dump": core_dump,
-}
+def _is_alive(pid: int) -> bool:
+    """False for a zombie: its parent, which need not wait for it yet, is another process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# The fatal one comes last.
+_ALL = (
+    Attack("/proc/PID/mem", "read(2) of every readable mapping", proc_mem),
+    Attack("process_vm_readv", "process_vm_readv(2) of every readable mapping", vm_readv),
+    Attack("ptrace", "PTRACE_PEEKDATA at the very addresses", ptrace_peek),
+    Attack("pidfd_getfd", "every descriptor taken over, then mapped", pidfd_getfd),
+    Attack("/proc/PID/map_files", "every mapped file opened and read", map_files),
+    Attack("gcore", "a core dump by gdb", debugger_dump),
+    Attack("kernel core dump", "the dump that the kernel writes at SIGABRT", kernel_dump, fatal=True),
+)
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in _ALL}
 
 
 def attack(name: str, target: Target) -> Outcome:
-    """Try one attack; a refusal by the kernel is a reason to skip, never a pass."""
+    """Try one attack. A refusal by the kernel is a reason to skip, never a pass; any other error is a failure."""
     try:
-        return Outcome(name, sorted(ATTACKS[name](target)))
-    except (CannotRun, OSError) as error:
+        return Outcome(name, sorted(ATTACKS[name].run(target)))
+    except CannotRun as error:
         return Outcome(name, skipped=str(error))
+    except OSError as error:
+        if error.errno in FORBIDDEN:
+            return Outcome(name, skipped=str(error) + _yama())
+        return Outcome(name, failed=str(error))
+    except Exception as error:  # the other attacks go on
+        return Outcome(name, failed=f"{type(error).__name__}: {error}")
+
+
+def _yama() -> str:
+    """The usual reason for a refusal among processes of the same user."""
+    try:
+        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
+    except OSError:
+        return ""
+    return "" if scope == "0" else f" (kernel.yama.ptrace_scope is {scope})"
 
 
 def become(uid: int) -> None:
@@ -270,9 +356,8 @@ def become(uid: int) -> None:
 def main() -> None:
     if len(sys.argv) > 1:
         become(int(sys.argv[1]))
-    told = json.load(sys.stdin)
-    target = Target(told["pid"], [Needle(**needle) for needle in told["needles"]])
-    json.dump([asdict(attack(name, target)) for name in ATTACKS], sys.stdout)
+    order = Order.from_json(sys.stdin.read())
+    json.dump([asdict(attack(name, order.target)) for name in order.attacks], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """`secalloc check`: what this machine gives for secret memory, and what to change.
 
 Each finding is made by one function from files below a root folder, so that tests can lay out machines that are not
-there; `probe` asks the running kernel.
+there; `probe` asks the running kernel. What a file does not tell is shown as unknown, never as fine.
 """
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import re
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +17,26 @@ from pathlib import Path
 from secalloc_ext.errors import SecallocError
 from secalloc_ext.heapobject import probe
 
-__all__ = ["Finding", "findings", "usable"]
+__all__ = ["OK", "PROBLEM", "WARNING", "Finding", "findings", "usable", "user"]
 
 CAP_IPC_LOCK = 14
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
+PAGE_BYTES = 4096
 MEMLOCK_GOOD = 64 << 20  # bytes; below this a program with arrays soon meets the limit
 MAP_COUNT_DEFAULT = 65530
+FIRST, SWITCHED_ON = (5, 14), (6, 5)  # Linux with memfd_secret(2), and with it on without a boot parameter
+CONTAINER_FILES = {".dockerenv": "docker", "run/.containerenv": "podman"}
+CONTAINER_CGROUPS = ("docker", "kubepods", "containerd", "libpod", "lxc", "garden")
+GVISOR_MARKS = ("gvisor", "sun jan 10 15:06:54 pst 2016")  # of /proc/version; the date is that of older ones too
+SECCOMP = {"1": "strict", "2": "filter"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row: `state` is "ok", "warning" or "problem" (secret memory cannot be used), `advice` what to do."""
+    """One row: `state` is "ok", "warning" or "problem" (secret memory cannot be used), `advice` one sentence to act on.
+
+    `advice` is empty where there is nothing to do.
+    """
 
     name: str
     state: str
@@ -41,6 +52,14 @@ def _read(path: Path) -> str:
         return ""
 
 
+def _number(text: str, base: int = 10) -> int | None:
+    """The first word as a number; None where it is none."""
+    try:
+        return int(text.split()[0], base)
+    except (IndexError, ValueError):
+        return None
+
+
 def _status(root: Path, key: str) -> str:
     for line in _read(root / "proc/self/status").splitlines():
         if line.startswith(key + ":"):
@@ -51,83 +70,126 @@ def _status(root: Path, key: str) -> str:
 def _bytes(size: int) -> str:
     if size == resource.RLIM_INFINITY:
         return "unlimited"
-    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+    if size >= 1 << 20:
+        return f"{size / (1 << 20):.4g} MiB"
+    return f"{size >> 10} KiB" if size >= 1 << 10 else f"{size} bytes"
 
 
-def kernel(root: Path) -> Finding:
+def _release(root: Path) -> tuple[str, tuple[int, int] | None]:
     release = _read(root / "proc/sys/kernel/osrelease")
-    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
-    if numbers < (5, 14):
-        return Finding("kernel", PROBLEM, release or "unknown", "memfd_secret(2) came with Linux 5.14: upgrade")
+    match = re.match(r"(\d+)\.(\d+)", release)
+    return release or "unknown", (int(match[1]), int(match[2])) if match else None
+
+
+def _is_gvisor(root: Path) -> bool:
+    version = _read(root / "proc/version").lower()
+    return any(mark in version for mark in GVISOR_MARKS)
+
+
+def kernel(root: Path, failure: SecallocError | None) -> Finding:
+    release, version = _release(root)
+    if version is None or (version < FIRST and failure is None):  # a distribution's kernel may have it from later
+        return Finding("kernel", OK if failure is None else WARNING, release)
+    if version < FIRST and not _is_gvisor(root):  # whose version is made up
+        return Finding("kernel", PROBLEM, release, "Upgrade: memfd_secret(2) came with Linux 5.14.")
     return Finding("kernel", OK, release)
 
 
-def memfd_secret(root: Path, failure: SecallocError | None) -> Finding:
+def memfd_secret(root: Path, failure: SecallocError | None, machine: str) -> Finding:
+    """Why there is none, as well as can be told: the kernel has one errno for many reasons."""
     if failure is None:
         return Finding("memfd_secret", OK, "works")
-    cmdline = _read(root / "proc/cmdline")
-    if "secretmem.enable=0" in cmdline or "secretmem.enable=n" in cmdline:
-        advice = "it is switched off on the kernel's command line: remove secretmem.enable=0"
-    elif "gvisor" in _read(root / "proc/version").lower():
-        advice = "gVisor has no memfd_secret: run under another container runtime"
-    elif platform.machine() == "aarch64" and "rodata=full" not in cmdline:
-        advice = "arm64 needs rodata=full on the kernel's command line"
-    else:
-        advice = str(failure.args[-1])
-    return Finding("memfd_secret", PROBLEM, str(failure.args[0]), advice)
+    code = failure.errno if isinstance(failure, OSError) else None
+    value = f"fails with {errno.errorcode.get(code, str(code))}" if code is not None else str(failure)
+    return Finding("memfd_secret", PROBLEM, value, _remedy(root, failure, code, machine))
+
+
+def _remedy(root: Path, failure: SecallocError, code: int | None, machine: str) -> str:
+    if code == errno.EPERM:
+        return "Allow the system call memfd_secret in the seccomp profile of the container or service."
+    if code != errno.ENOSYS:
+        return str(failure.args[-1])
+    words = _read(root / "proc/cmdline").split()
+    version = _release(root)[1]
+    if _is_gvisor(root):
+        return "Run it under another container runtime: gVisor has no memfd_secret."
+    if any(re.fullmatch(r"secretmem\.enable=(0|n|N|no|off)", word) for word in words):
+        return "Remove secretmem.enable=0 from the kernel's command line: it switches memfd_secret off."
+    if version is not None and version < FIRST:
+        return "Upgrade the kernel to 5.14 or newer."
+    if version is not None and version < SWITCHED_ON and "secretmem.enable=1" not in words:
+        return "Add secretmem.enable=1 to the kernel's command line: before Linux 6.5 it is off by default."
+    if machine == "aarch64":
+        return "Add rodata=full to the kernel's command line: without it arm64 cannot hide single pages."
+    return "Use a kernel built with CONFIG_SECRETMEM, or look for a sandbox that hides the system call."
 
 
 def memlock(root: Path, limits: tuple[int, int], locks_freely: bool) -> Finding:
     soft, hard = limits
-    used = int((_status(root, "VmLck") or "0 kB").split()[0]) << 10
-    value = f"{_bytes(soft)} (hard {_bytes(hard)}), {_bytes(used)} in use"
+    used = _number(_status(root, "VmLck"))
+    in_use = "use unknown" if used is None else f"{_bytes(used << 10)} in use"
+    value = f"{_bytes(soft)} (hard {_bytes(hard)}), {in_use}"
     if locks_freely:
         return Finding("RLIMIT_MEMLOCK", OK, value + "; not enforced: CAP_IPC_LOCK")
-    advice = "raise it with `ulimit -l` (limits.conf), LimitMEMLOCK= (systemd) or --ulimit memlock= (containers)"
-    if soft != resource.RLIM_INFINITY and soft < 16384:
-        return Finding("RLIMIT_MEMLOCK", PROBLEM, value, "not even one key fits: " + advice)
+    advice = "raise it with `ulimit -l` (limits.conf), LimitMEMLOCK= (systemd) or --ulimit memlock= (containers)."
+    left = soft - ((used or 0) << 10)
+    if soft != resource.RLIM_INFINITY and left < PAGE_BYTES:
+        return Finding("RLIMIT_MEMLOCK", PROBLEM, value, "Not even one page of secret memory is left: " + advice)
     if soft != resource.RLIM_INFINITY and soft < MEMLOCK_GOOD:
-        return Finding("RLIMIT_MEMLOCK", WARNING, value, "enough for keys, little for arrays: " + advice)
+        return Finding("RLIMIT_MEMLOCK", WARNING, value, "Enough for keys, little for arrays: " + advice)
     return Finding("RLIMIT_MEMLOCK", OK, value)
 
 
 def has_ipc_lock(root: Path) -> bool:
-    return bool(int(_status(root, "CapEff") or "0", 16) >> CAP_IPC_LOCK & 1)
+    return bool((_number(_status(root, "CapEff"), 16) or 0) >> CAP_IPC_LOCK & 1)
 
 
 def ipc_lock(root: Path) -> Finding:
-    return Finding("CAP_IPC_LOCK", OK, "yes" if has_ipc_lock(root) else "no")
+    value = "yes" if has_ipc_lock(root) else "no: RLIMIT_MEMLOCK is enforced"
+    return Finding("CAP_IPC_LOCK", OK, value)
 
 
 def protection_keys(root: Path) -> Finding:
-    flags = _read(root / "proc/cpuinfo").split()
-    return Finding("protection keys", OK, "yes" if "ospke" in flags else "no: heaps are locked by mprotect")
+    """`pku`: the processor has them; `ospke`: the kernel uses them."""
+    flags = set(_read(root / "proc/cpuinfo").split())
+    if "ospke" in flags:
+        return Finding("protection keys", OK, "yes")
+    if "pku" in flags:
+        return Finding(
+            "protection keys", WARNING, "the processor has them, the kernel does not use them",
+            "Remove nopku from the kernel's command line, or use a kernel with protection keys.",
+        )  # fmt: skip
+    return Finding("protection keys", OK, "no: mprotect does their work, slower")
 
 
 def map_count(root: Path) -> Finding:
-    count = int(_read(root / "proc/sys/vm/max_map_count") or "0")
+    count = _number(_read(root / "proc/sys/vm/max_map_count"))
+    if count is None:
+        return Finding("vm.max_map_count", WARNING, "unknown", "Look for a sandbox that hides /proc/sys/vm.")
     if count < MAP_COUNT_DEFAULT:
-        return Finding("vm.max_map_count", WARNING, str(count), f"set it to {MAP_COUNT_DEFAULT} or more with sysctl")
+        advice = f"Set it to {MAP_COUNT_DEFAULT} or more with sysctl: each large object takes a mapping."
+        return Finding("vm.max_map_count", WARNING, str(count), advice)
     return Finding("vm.max_map_count", OK, str(count))
 
 
 def hibernation(root: Path) -> Finding:
+    """The kernel takes `disk` from the states while any process has secret memory mapped."""
     if "disk" not in _read(root / "sys/power/state").split():
         return Finding("hibernation", OK, "not available")
-    return Finding(
-        "hibernation", WARNING, "available", "the kernel refuses it while secrets are mapped: call Heap.trim() before"
-    )
+    advice = "Call Heap.trim() once no secret lives: the kernel refuses to hibernate while secret memory is mapped."
+    return Finding("hibernation", WARNING, f"available ({_read(root / 'sys/power/disk') or 'mode unknown'})", advice)
 
 
 def core_dumps(root: Path, limits: tuple[int, int]) -> Finding:
+    """A pattern that starts a program ignores a limit of 0."""
     pattern = _read(root / "proc/sys/kernel/core_pattern")
-    kept = limits[0] == 0 and not pattern.startswith("|")
-    value = f"limit {_bytes(limits[0])}, to {pattern or 'nowhere'}"
-    if kept:
+    shapes = _number(_read(root / "proc/self/coredump_filter"), 16)
+    value = f"limit {_bytes(limits[0])}, to {pattern or 'nowhere'}, filter "
+    value += "unknown" if shapes is None else f"{shapes:#x}"
+    if limits[0] == 0 and not pattern.startswith("|"):
         return Finding("core dumps", OK, value)
-    return Finding(
-        "core dumps", WARNING, value, "secret pages are never dumped; ordinary copies are: see `ulimit -c`"
-    )
+    advice = "Set `ulimit -c 0` and a core_pattern without a pipe: a dump has no secret page, but every ordinary copy."
+    return Finding("core dumps", WARNING, value, advice)
 
 
 def ptrace_scope(root: Path) -> Finding:
@@ -135,29 +197,35 @@ def ptrace_scope(root: Path) -> Finding:
     if scope in ("", "0"):
         return Finding(
             "ptrace", WARNING, "every process of the same user may attach",
-            "a debugger that injects code reads secrets: set kernel.yama.ptrace_scope to 1 or more",
+            "Set kernel.yama.ptrace_scope to 1 or more: a debugger that injects code can read secrets.",
         )  # fmt: skip
     return Finding("ptrace", OK, f"kernel.yama.ptrace_scope is {scope}")
 
 
 def swap(root: Path) -> Finding:
-    devices = len(_read(root / "proc/swaps").splitlines()) - 1
-    value = f"{max(devices, 0)} devices" + ("; secret pages are never swapped" if devices > 0 else "")
-    return Finding("swap", OK, value)
+    devices = [line.split()[0] for line in _read(root / "proc/swaps").splitlines()[1:] if line.strip()]
+    if not devices:
+        return Finding("swap", OK, "none")
+    advice = "Encrypt it: secret pages are never swapped, ordinary copies are."
+    return Finding("swap", WARNING, ", ".join(devices), advice)
 
 
 def confinement(root: Path) -> Finding:
-    marks = {"docker": ".dockerenv", "podman": "run/.containerenv"}
-    hints = [name for name, path in marks.items() if (root / path).exists()]
-    if _status(root, "Seccomp") == "2":
-        hints.append("a seccomp filter is on")
-    return Finding("container, seccomp", OK, ", ".join(hints) or "none seen")
+    hints = [name for path, name in CONTAINER_FILES.items() if (root / path).exists()]
+    hints += [_read(root / "run/systemd/container"), "gvisor" if _is_gvisor(root) else ""]
+    cgroup = _read(root / "proc/self/cgroup")
+    hints += [name for name in CONTAINER_CGROUPS if name in cgroup]
+    mode = _status(root, "Seccomp")
+    value = ", ".join(dict.fromkeys(filter(None, hints))) or "no container seen"
+    value += f"; seccomp: {SECCOMP.get(mode, 'none' if mode == '0' else 'unknown')}"
+    return Finding("container, seccomp", OK, value)
 
 
 def findings(
     root: Path = Path("/"),
     ask: Callable[[], SecallocError | None] = probe,
     limit: Callable[[int], tuple[int, int]] = resource.getrlimit,
+    machine: str | None = None,
 ) -> list[Finding]:
     """Everything, in the order of the path to a secret page.
 
@@ -166,10 +234,12 @@ def findings(
     root : folder that stands for the machine's /
     ask : answers why memfd_secret(2) fails, or None
     limit : answers (soft, hard) of a resource
+    machine : the processor's architecture; None: this one's
     """
+    failure = ask()
     return [
-        kernel(root),
-        memfd_secret(root, ask()),
+        kernel(root, failure),
+        memfd_secret(root, failure, machine or platform.machine()),
         memlock(root, limit(resource.RLIMIT_MEMLOCK), has_ipc_lock(root)),
         ipc_lock(root),
         map_count(root),

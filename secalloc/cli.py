@@ -1,37 +1,27 @@
-"""The command line: ``secalloc`` and ``python -m secalloc``. Needs click; draws its tables with rich."""
+"""The command line: ``secalloc`` and ``python -m secalloc``. Needs click.
+
+A command is a function below `main` that imports its subject itself, so that no command pays for another, and ends with
+the exit status that its help promises.
+"""
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import secalloc
+from secalloc.table import Cell, print_table
 
 try:
     import click
-    from rich.console import Console
-    from rich.table import Table
 except ImportError:
-    sys.exit("secalloc: the command line needs click and rich: pip install 'secalloc[cli]'")
+    print("secalloc: the command line needs click: pip install 'secalloc[cli]'", file=sys.stderr)
+    raise SystemExit(2) from None
 
-STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+if TYPE_CHECKING:
+    from secalloc.demo import Row
 
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; outside a terminal without colour, and as wide as it needs."""
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def _styled(text: str, state: str) -> str:
-    return f"[{STYLES[state]}]{text}[/]"
+__all__ = ["main"]
 
 
 @click.group()
@@ -47,26 +37,44 @@ def demo(as_json: bool) -> None:
 
     Exits with 0 only if every attack that could run found the ordinary copies and no secret one.
     """
-    from secalloc.demo import report, verdict
+    sys.exit(run_demo(as_json=as_json))
 
-    rows = report()
+
+def run_demo(*, as_json: bool, careless: bool = False) -> int:
+    """The exit status. `careless`: see `secalloc.demo.report`."""
+    from secalloc.demo import report, verdict
+    from secalloc.rounds import RoundError
+    from secalloc_ext.heapobject import probe
+
+    unavailable = probe()
+    if unavailable is not None:
+        click.echo(f"secalloc demo: {unavailable.args[-1]}", err=True)
+        return 1
+    try:
+        rows = report(careless=careless)
+    except RoundError as error:
+        click.echo(f"secalloc demo: {error}", err=True)
+        return 1
     if as_json:
-        click.echo(json.dumps([asdict(row) | {"passed": row.passed} for row in rows], indent=2))
-        sys.exit(not verdict(rows))
-    lines = []
-    for row in rows:
-        if row.skipped is not None:
-            ordinary = secret = _styled(f"skipped: {row.skipped}", "warning")
-        else:
-            ordinary = "found: " + ", ".join(name.removeprefix("ordinary ") for name in row.ordinary)
-            if row.missed:
-                ordinary = _styled("not found: " + ", ".join(row.missed), "problem")
-            names = ", ".join(name.removeprefix("secret ") for name in row.secret)
-            secret = _styled("found: " + names, "problem") if row.secret else _styled("nothing", "ok")
-        lines.append((row.attacker, row.attack, ordinary, secret))
-    columns = ("attacker", "attack", "ordinary memory", "secret memory")
-    _table("secalloc demo: what another process reads", columns, lines)
-    sys.exit(not verdict(rows))
+        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
+    else:
+        columns = ("attacker", "attack", "ordinary memory", "secret memory")
+        print_table("secalloc demo: what another process reads", columns, [_demo_line(row) for row in rows])
+    return 0 if verdict(rows) else 1
+
+
+def _demo_line(row: Row) -> list[Cell]:
+    start = [Cell(row.attacker), Cell(row.attack)]
+    if row.skipped is not None:
+        return [*start, Cell(f"skipped ({row.skipped})", "warning"), Cell("skipped", "warning")]
+    if row.failed is not None:
+        return [*start, Cell(f"failed: {row.failed}", "problem"), Cell("not known", "problem")]
+    found = "found: " + ", ".join(name.removeprefix("ordinary ") for name in row.ordinary)
+    ordinary = Cell("not found: " + ", ".join(row.missed), "problem") if row.missed else Cell(found)
+    leaked = ", ".join(name.removeprefix("secret ") for name in row.secret)
+    if leaked:
+        return [*start, ordinary, Cell(f"found: {leaked}", "problem")]
+    return [*start, ordinary, Cell("nothing", "warning" if row.missed else "ok")]
 
 
 @main.command()
@@ -74,17 +82,19 @@ def demo(as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Tell what this machine gives for secret memory, and what to change.
 
-    Exits with 0 if secret memory can be used.
+    Exits with 0 if secret memory can be used, with 1 if not.
     """
+    from dataclasses import asdict
+
     from secalloc.check import findings, usable, user
 
     rows = findings()
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        lines = [(row.name, _styled(row.state, row.state), row.value, row.advice) for row in rows]
-        _table(f"secalloc check ({user()})", ("what", "state", "here", "what to do"), lines)
-    sys.exit(not usable(rows))
+        lines = [[Cell(row.name), Cell(row.state, row.state), Cell(row.value), Cell(row.advice)] for row in rows]
+        print_table(f"secalloc check ({user()})", ("what", "state", "here", "what to do"), lines)
+    sys.exit(0 if usable(rows) else 1)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 """`secalloc demo`: secrets in ordinary and in secret memory, attacked by another process.
 
-A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack; both run
-as the present user and, where that is root, once more as an ordinary one.
+A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack. A round is
+one holder and all attacks on it: both processes as root, where this is root, and both as one ordinary user.
+
+An attack has passed if it found every ordinary copy that it can reach (without that its result means nothing) and no
+secret one, while the holder had them all in place.
 """
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from secalloc.attacks import ATTACKS, Outcome
+from secalloc.rounds import Refused, Round
 
 __all__ = ["Row", "report", "run", "verdict"]
 
 ORDINARY_UID = 65534  # nobody
+ALL = "all"
 # What each attack must find, for its result on secret memory to mean anything.
 COPIES = ("ordinary key", "ordinary password", "ordinary array")
 EXPECTED = {
@@ -23,73 +27,80 @@ EXPECTED = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Row:
-    """One attack: what it found of each, or why it could not run. `passed` is None where it could not."""
+    """One attack of one attacker.
+
+    `ordinary` and `secret` are the names of what it found, `missed` of what it should have found and did not. `skipped`
+    says why it could not run, `failed` how it broke.
+    """
 
     attacker: str
     attack: str
-    ordinary: list[str]
-    secret: list[str]
-    missed: list[str]
-    skipped: str | None
+    description: str
+    ordinary: list[str] = field(default_factory=list)
+    secret: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    skipped: str | None = None
+    failed: str | None = None
 
     @property
     def passed(self) -> bool | None:
-        return None if self.skipped is not None else not self.missed and not self.secret
+        """None for an attack that could not run."""
+        if self.skipped is not None:
+            return None
+        return self.failed is None and not self.missed and not self.secret
 
-
-def _python(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", module, *arguments]
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"passed": self.passed}
 
 
 def run(attacker: str, uid: int | None = None, *, careless: bool = False) -> list[Row]:
-    """One round: a holder, all attacks on it. `uid`: the user that both become; None: they stay this one."""
-    user = "" if uid is None else str(uid)
-    with tempfile.TemporaryDirectory() as folder:
-        if uid is not None:
-            os.chown(folder, uid, uid)
-        environment = os.environ | {"TMPDIR": folder}
-        with subprocess.Popen(
-            _python("secalloc.holder", user, "careless" if careless else ""),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment,
-        ) as holder:  # fmt: skip
-            assert holder.stdin
-            assert holder.stdout
-            told = holder.stdout.readline()
-            if not told:
-                raise RuntimeError("the process that was to hold the secrets ended; its message is above")
-            made = subprocess.run(
-                _python("secalloc.attacks", *filter(None, [user])),
-                input=told, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment, check=True,
-            )  # fmt: skip
-            holder.stdin.close()
-    held = {needle["name"] for needle in json.loads(told)["needles"]}
-    rows = [_row(attacker, outcome, held) for outcome in json.loads(made.stdout)]
-    if "ordinary array" not in held:
-        rows.append(Row(attacker, "all, on arrays", [], [], [], "numpy is not installed"))
-    return rows
+    """One round. `uid`: the user that both processes become; None: they stay this one."""
+    try:
+        with Round(["-m", "secalloc.holder", "careless" if careless else ""], uid) as held:
+            held.check_in_place()
+            outcomes = held.attack([name for name, attack in ATTACKS.items() if not attack.fatal])
+            held.check_in_place()
+            outcomes += held.attack([name for name, attack in ATTACKS.items() if attack.fatal])
+    except Refused as reason:
+        return [_skipped(attacker, str(reason))]
+    names = {needle.name for needle in held.target.needles}
+    if not any(name.startswith("secret ") for name in names):  # finding none of none would pass
+        return [_skipped(attacker, f"no {kind}: {why}") for kind, why in held.missing.items()]
+    rows = [_row(attacker, outcome, names) for outcome in outcomes]
+    return rows + [_skipped(attacker, f"no {kind}: {why}") for kind, why in held.missing.items()]
 
 
-def _row(attacker: str, outcome: dict[str, list[str] | str | None], held: set[str]) -> Row:
-    found = outcome["found"]
-    assert isinstance(found, list)
-    expected = [name for name in EXPECTED.get(str(outcome["attack"]), COPIES) if name in held]
-    skipped = outcome["skipped"]
+def _skipped(attacker: str, reason: str) -> Row:
+    return Row(attacker, ALL, "all attacks", skipped=reason)
+
+
+def _row(attacker: str, outcome: Outcome, held: set[str]) -> Row:
+    ran = outcome.skipped is None and outcome.failed is None
+    expected = [name for name in EXPECTED.get(outcome.attack, COPIES) if name in held]
     return Row(
         attacker,
-        str(outcome["attack"]),
-        [name for name in found if not name.startswith("secret ")],
-        [name for name in found if name.startswith("secret ")],
-        [] if skipped else [name for name in expected if name not in found],
-        None if skipped is None else str(skipped),
+        outcome.attack,
+        ATTACKS[outcome.attack].description,
+        ordinary=[name for name in outcome.found if not name.startswith("secret ")],
+        secret=[name for name in outcome.found if name.startswith("secret ")],
+        missed=[name for name in expected if name not in outcome.found] if ran else [],
+        skipped=outcome.skipped,
+        failed=outcome.failed,
     )
 
 
 def report(*, careless: bool = False) -> list[Row]:
-    """All rounds: as this user and, from root, as an ordinary user too."""
+    """All rounds. `careless`: the holder leaks its secrets, and the verdict must be no; for tests of the demo.
+
+    Raises
+    ------
+    RoundError : a process of the demo ended, or does not hold what it told
+    """
     if os.geteuid() != 0:
-        return run("same user", careless=careless)
+        not_root = _skipped("root", f"started by user {os.geteuid()}: run it as root for these")
+        return [not_root, *run("same user", careless=careless)]
     return run("root", careless=careless) + run("same user", ORDINARY_UID, careless=careless)
 
 

@@ -1,0 +1,45 @@
+"""Tables on standard output: drawn by rich where it is installed, else plain columns."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Cell", "plain_table", "print_table"]
+
+STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+PIPE_COLUMNS = 160  # the width where there is no terminal and no COLUMNS
+
+
+class Cell(NamedTuple):
+    """`state` gives the colour: "ok", "warning", "problem" or none."""
+
+    text: str
+    state: str = ""
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table as text without colours or frames."""
+    texts = [list(columns), *([cell.text for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    texts.insert(1, ["-" * width for width in widths])
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts)
+    return "\n".join([title, *lines])
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        print(plain_table(title, columns, rows))
+        return
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell.text, STYLES.get(cell.state, "")) for cell in row))  # Text: brackets are no markup
+    console.print(table)
