@@ -207,7 +207,8 @@ def test_what_realloc_cuts_off_is_not_left_behind_the_object(made):
         capi.write(pointer, b"S" * size)
         made.append(capi.realloc(pointer, size - 16))
         assert made[-1] == pointer  # in place, or there is nothing to see here
-        assert b"S" not in capi.read(pointer + size - 16, 16)
+        # Not b"S" alone: one byte of the canary may be that by chance.
+        assert b"SSS" not in capi.read(pointer + size - 16, 16)
 
 
 # --- a model ---
