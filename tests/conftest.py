@@ -1,10 +1,9 @@
 """Guards of the whole session."""
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-import secalloc
 
 # No test is about the clock, and a machine may be busy: an example takes the time it takes.
 settings.register_profile("secalloc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,5 +12,7 @@ settings.load_profile("secalloc")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The tests are about the installed package: a checkout on sys.path would hide what the wheel lacks."""
-    if Path(secalloc.__file__).is_relative_to(session.config.rootpath / "secalloc"):
-        pytest.exit("these are tests of the installed package: run `pytest`, not `python -m pytest`", 3)
+    for name in ("secalloc", "secalloc_ext"):  # found, not imported: a checkout that is not built has no import
+        spec = find_spec(name)
+        if spec and spec.origin and Path(spec.origin).is_relative_to(session.config.rootpath / name):
+            pytest.exit("these are tests of the installed package: run `pytest`, not `python -m pytest`", 3)
