@@ -97,18 +97,18 @@ OVERFLOWS = [
     *(Scenario(f"eight bytes behind {size}", f"p = malloc({size}); write(p + {size}, b'overflow')", "free(p)", OVERFLOW)
       for size in OVERFLOW_SIZES),
     *for_both_sizes("eight zeros behind the end", "p = malloc({0}); write(p + {0}, bytes(8))", "free(p)", OVERFLOW),
-    *for_both_sizes("a byte behind a NUL behind the end", "p = malloc({0}); write(p + {0}, bytes(1) + b'x')", "free(p)",
-                    OVERFLOW),
-    Scenario("the last byte of the slack of a slot", "p = malloc(1); write(p + 15, b'x')", "free(p)", OVERFLOW),
+    *for_both_sizes("a byte behind a NUL behind the end",
+                    "p = malloc({0}); write(p + {0}, bytes(1)); spoil(p + {0} + 1)", "free(p)", OVERFLOW),
+    Scenario("the last byte of the slack of a slot", "p = malloc(1); spoil(p + 15)", "free(p)", OVERFLOW),
     Scenario("the last byte of the slack of a large object",
-             f"p = malloc({LARGE}); write(maps.mapping_at(p).end - 1, b'x')", "free(p)", OVERFLOW),
+             f"p = malloc({LARGE}); spoil(maps.mapping_at(p).end - 1)", "free(p)", OVERFLOW),
     *for_both_sizes("overflow seen by realloc", "p = malloc({0}); write(p + {0}, b'x')", "realloc(p, 50)", OVERFLOW),
     *for_both_sizes("overflow seen by usable_size", "p = malloc({0}); write(p + {0}, b'x')", "usable_size(p)",
                     OVERFLOW),
     *for_both_sizes("overflow of what realloc shrank", "p = realloc(malloc({0}), {0} - 5); write(p + {0} - 5, b'x')",
                     "free(p)", OVERFLOW),
     Scenario("underflow into a live neighbour",
-             "many = {malloc(32) for _ in range(500)}; p = next(p for p in many if p - 48 in many); write(p - 1, b'x')",
+             "many = {malloc(32) for _ in range(500)}; p = next(p for p in many if p - 48 in many); spoil(p - 1)",
              "free(p - 48)", OVERFLOW),
 ]  # fmt: skip
 

@@ -62,6 +62,11 @@ def write(pointer, data):
     ctypes.memmove(pointer, data, len(data))
 
 
+def spoil(pointer):
+    """Change a byte, whatever it is: a canary's may be any."""
+    write(pointer, bytes([read(pointer, 1)[0] ^ 1]))
+
+
 def address_of(key):
     """Where the bytes of a SecureBytes lie. Not for an empty one."""
     return ctypes.addressof(ctypes.c_char.from_buffer(key))
