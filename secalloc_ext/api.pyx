@@ -2,8 +2,9 @@
 """Layer 3: the public C API over the default heap. Only signatures and errno are adapted here."""
 from libc.errno cimport EAGAIN, EINVAL, ENOMEM
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_aligned, heap_alloc_guarded, heap_default, heap_error, heap_free, heap_owns, heap_protect,
-    heap_realloc, heap_size)
+    heap_alloc, heap_alloc_aligned, heap_alloc_guarded, heap_error, heap_free, heap_owns, heap_protect, heap_realloc,
+    heap_size)
+from secalloc_ext.heaps cimport heap_default
 from secalloc_ext.prim cimport ERROR_MEMLOCK, errno_set, size_multiply, unlikely
 
 

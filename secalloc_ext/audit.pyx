@@ -2,7 +2,8 @@
 """Layer 3: what a heap holds, counted by walking it, and whether it is as it should be. Never on a common path."""
 from libc.string cimport memset
 from secalloc_ext.cache cimport cache_t, heap_t
-from secalloc_ext.chunk cimport KIND_PIECE, KIND_SLAB, frame_t
+from secalloc_ext.frame cimport KIND_PIECE, frame_is_slab, frame_t
+from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.pieces cimport PIECE_SIZES
 from secalloc_ext.prim cimport lock_drop, lock_take
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -20,6 +21,8 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     stats.committed = heap.account.committed
     stats.committed_peak = heap.account.committed_peak
     stats.limit = heap.account.limit
+    stats.locked = heap.account.locked
+    stats.protection_key = heap.account.key if heap.account.key > 0 else 0
     stats.chunks = heap.account.chunks
     stats.large_live = heap.large.live
     stats.large_bytes_live = heap.large.live_bytes
@@ -56,7 +59,7 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     cdef cache_t *cache
     cdef frame_t *frame
     cdef size_t i, _left
-    cdef bint valid = True
+    cdef bint was_open, valid = True
     audit_heap(heap, &stats)
     if stats.committed != (stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live
                            + stats.large_committed_free):
@@ -72,8 +75,10 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
         for i in range(BIN_COUNT):
             frame = cache.bins[i].ring
             for _left in range(cache.bins[i].ring_length):
-                valid = valid and (frame.kind == KIND_SLAB and frame.owner == cache and frame.bin == i
+                was_open = heaplock_peek(frame)
+                valid = valid and (frame_is_slab(frame) and frame.owner == cache and frame.bin == i
                                    and slab_is_valid(frame))
+                heaplock_unpeek(frame, was_open)
                 frame = frame.next
         cache = cache.next
     lock_drop(&heap.account.lock)

@@ -1,8 +1,9 @@
 """Layer 3: heaps as a whole and the thread caches in them: the types, stocking, tidying."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from secalloc_ext.chunk cimport account_t, frame_t
+from secalloc_ext.frame cimport account_t, frame_t
 from secalloc_ext.large cimport large_pool_t
 from secalloc_ext.pieces cimport pieces_t
+from secalloc_ext.quarantine cimport quarantine_t
 from secalloc_ext.rng cimport rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
 
@@ -35,12 +36,16 @@ cdef struct cache_t:
 cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large live + large free (see audit.pxd)
     account_t account      # first: an account_t * of a heap is its heap_t *
     large_pool_t large
-    uint32_t index
+    uint32_t index         # in the table of heaps
+    uint32_t route         # where a thread looks for its cache: `index`; HEAPS_MAX, where none is, while locked
     bint open
+    heap_t *next_heap      # all heaps ever made
+    char name[32]          # for reports
     bint shadowed          # during a fork: copied for the child
     cache_t *caches
     cache_t *idle
     pieces_t pieces
+    quarantine_t quarantine
     int on_fork            # on_fork_t
     uint64_t generation    # forks since which its objects are gone; an object of another is inherited
     size_t retain          # bytes of empty chunks to keep

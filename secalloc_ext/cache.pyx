@@ -12,7 +12,7 @@ operation. When it is used up::
 A bin's current slab is pinned: no other thread takes slots from it, retires it or moves it to another cache. Which
 slab is current changes under the heap's lock only.
 """
-from secalloc_ext.chunk cimport KIND_SLAB, frame_t
+from secalloc_ext.frame cimport frame_is_slab, frame_t
 from secalloc_ext.large cimport large_drop
 from secalloc_ext.pieces cimport (
     PIECE_FIRST, PIECE_LARGEST, pieces_drop, pieces_give, pieces_grow, pieces_index, pieces_take)
@@ -178,7 +178,7 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
         return True
     lock_take(&heap.account.lock)
     slab = <frame_t *>atomic_load_pointer(<void **>&bin.hint)
-    loaded = (slab != NULL and slab.kind == KIND_SLAB and slab.owner == cache and slab.bin == bin_index
+    loaded = (slab != NULL and frame_is_slab(slab) and slab.owner == cache and slab.bin == bin_index
               and bin_load(cache, bin, slab, 1))
     if not loaded:
         atomic_store_pointer(<void **>&bin.hint, NULL)

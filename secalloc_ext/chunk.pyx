@@ -19,6 +19,7 @@ Invariants
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
+from secalloc_ext.frame cimport KIND_INHERITED, KIND_PIECE, KIND_UNUSED, account_t, frame_t
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
@@ -31,7 +32,6 @@ cdef enum:
     BIN_EXACT = 32                       # ranges up to this many frames are recycled by exact length
     RANGE_BINS = BIN_EXACT + 1 + 8 * 20
     FRAMES_MIN = 128                     # a smaller reservation is not worth having
-    GAP_FRAMES_MAX = 3                   # unused frames left before a new range, at random
     CACHES_BYTES_MAX = 1 << 28           # address space for thread caches; an eighth of a small reservation
 
 cdef struct region_t:                    # a growing part of the metadata reservation
@@ -149,8 +149,8 @@ cdef size_t range_bin(size_t length) noexcept nogil:
     return BIN_EXACT + 1 + 8 * (top - 5) + ((length >> (top - 3)) & 7)
 
 
-cdef frame_t *range_take(size_t frames, int *error) noexcept nogil:
-    """A run of unused frames, from the list of its length or from the end."""
+cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
+    """A run of unused frames, from the list of its length, or behind the last with a random gap of at most `gap`."""
     cdef size_t length = range_length(frames)
     cdef size_t bin = range_bin(length)
     cdef size_t index, end
@@ -163,7 +163,7 @@ cdef frame_t *range_take(size_t frames, int *error) noexcept nogil:
         first = ranges[bin]
         ranges[bin] = first.next
     else:
-        index = (reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (GAP_FRAMES_MAX + 1)
+        index = (reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (gap + 1)
         end = index + length
         if end > reservation.bytes >> FRAME_SHIFT:
             error[0] = ERROR_ADDRESS_SPACE
@@ -196,6 +196,17 @@ cdef frame_t *chunk_frame(uint32_t index) noexcept nogil:
     return reservation.frames + index
 
 
+cdef frame_t *chunk_piece(const account_t *account, frame_t *since) noexcept nogil:
+    """Go through the records of an account's mapped pieces: the first for NULL, else the next; NULL behind the last."""
+    cdef frame_t *frame = reservation.frames if since == NULL else since + 1
+    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
+    while frame < end:
+        if frame.account == account and frame.kind != KIND_UNUSED and frame.kind != KIND_INHERITED:
+            return frame
+        frame += 1
+    return NULL
+
+
 cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece, account_t *account) noexcept nogil:
     """Make `frame` the record of a mapped piece at `start`."""
     cdef size_t index = <size_t>(frame - reservation.frames)
@@ -205,7 +216,7 @@ cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece
     frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
     frame.chunk_first = first.chunk_first
-    frame.flush = account.flush
+    frame.care = <uint16_t>account.care
     frame.kind = KIND_PIECE
 
 
@@ -233,7 +244,7 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
         return NULL
     if count == 1:
         frames = (offset + piece + FRAME_BYTES - 1) >> FRAME_SHIFT
-    first = range_take(frames, error)
+    first = range_take(frames, account.gap_frames, error)
     if first == NULL:
         return NULL
     start = frame_address(first) + PAGE_BYTES

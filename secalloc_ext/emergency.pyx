@@ -11,7 +11,7 @@ from libc.signal cimport raise_
 from libc.stdlib cimport atexit
 from libc.string cimport memset
 from posix.signal cimport SA_NODEFER, SA_SIGINFO, sigaction, sigaction_t, sigemptyset, siginfo_t
-from secalloc_ext.heap cimport heap_wipe_all
+from secalloc_ext.heaps cimport heap_wipe_all
 
 cdef extern from *:
     """

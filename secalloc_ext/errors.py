@@ -111,6 +111,8 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
         return HeapLimitError(
             f"no secret memory{wish}: the heap's limit is {limit} bytes, {committed} are mapped"
         )
+    if kind == "LOCKED":
+        return ProtectedError("the heap is locked: use `with heap.unlocked():`, or `heap.unlock()`")
     if kind == "INHERITED":
         return ForkedError("the object belongs to the parent process")
     reasons = {

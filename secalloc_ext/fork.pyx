@@ -19,24 +19,16 @@ fork may be half copied, as with any fork; that thread is not there in the child
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
-from secalloc_ext.chunk cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_UNUSED, account_t, chunk_frame, frame_t, reservation)
+from secalloc_ext.chunk cimport chunk_frame, chunk_piece
+from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
+from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
+from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, ACCESS_READ, mapping_create, mapping_move, mapping_protect, mapping_random, mapping_reserve,
-    mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, FRAME_SHIFT, fatal_error, state_load
-from secalloc_ext.rng cimport rng_fill
+    ACCESS_NONE, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.prim cimport ERROR_NONE, fatal_error, state_load
+from secalloc_ext.quarantine cimport quarantine_clear
+from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.slot cimport STATE_LIVE
-
-
-cdef frame_t *next_piece(account_t *account, frame_t *frame) noexcept nogil:
-    """The first frame from `frame` on that records a piece of the account; NULL behind the last."""
-    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
-    while frame < end:
-        if frame.account == account and frame.kind != KIND_UNUSED and frame.kind != KIND_INHERITED:
-            return frame
-        frame += 1
-    return NULL
 
 
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
@@ -44,25 +36,29 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
 
 
-cdef void copy_live(const frame_t *frame, uint8_t *shadow) noexcept nogil:
+cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     cdef uint32_t i
+    cdef bint closed, was_open
     if frame.kind == KIND_LARGE:
-        if frame.access == ACCESS_NONE and mapping_protect(frame.start, frame.piece_bytes, ACCESS_READ) != ERROR_NONE:
+        closed = frame.access == ACCESS_NONE or frame.account.locked
+        if closed and heaplock_expose(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         memcpy(shadow, frame.start, frame.piece_bytes)
-        if frame.access == ACCESS_NONE and mapping_protect(frame.start, frame.piece_bytes, ACCESS_NONE) != ERROR_NONE:
+        if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
-    elif frame.kind == KIND_SLAB:
+    elif frame_is_slab(frame):
+        was_open = heaplock_peek(frame)
         for i in range(frame.slots):
             if state_load(frame.states + i) & STATE_LIVE:
                 memcpy(shadow + i * <size_t>frame.slot_bytes, frame.start + i * <size_t>frame.slot_bytes,
                        frame.slot_bytes)
+        heaplock_unpeek(frame, was_open)
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     """Make every chunk's shadow. On failure the shadows made so far remain for fork_discard."""
     cdef account_t *account = &heap.account
-    cdef frame_t *frame = next_piece(account, reservation.frames)
+    cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
     cdef size_t size
     while frame != NULL:
@@ -76,74 +72,91 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
                               account.backend, account.flags, True) != ERROR_NONE:
                 return False
         copy_live(frame, first.shadow + piece_offset(frame, first))
-        frame = next_piece(account, frame + 1)
+        frame = chunk_piece(account, frame)
     return True
 
 
 cdef void fork_discard(heap_t *heap) noexcept nogil:
-    cdef frame_t *frame = next_piece(&heap.account, reservation.frames)
+    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef frame_t *first
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if first.shadow != NULL:
             mapping_unreserve(first.shadow, first.chunk_pieces * frame.piece_bytes)
             first.shadow = NULL
-        frame = next_piece(&heap.account, frame + 1)
+        frame = chunk_piece(&heap.account, frame)
+
+
+cdef void reseed_one(rng_t *rng) noexcept nogil:
+    if mapping_random(rng.key, sizeof(rng.key)) != ERROR_NONE:
+        fatal_error("no random bytes")
+    rng_fill(rng)
 
 
 cdef void reseed(heap_t *heap) noexcept nogil:
     """Parent and child must not place their objects alike."""
     cdef cache_t *cache = heap.caches
+    reseed_one(&heap.large.rng)
     while cache != NULL:
-        if mapping_random(cache.rng.key, sizeof(cache.rng.key)) != ERROR_NONE:
-            fatal_error("no random bytes")
-        rng_fill(&cache.rng)
+        reseed_one(&cache.rng)
+        cache = cache.next
+
+
+cdef void make_idle(heap_t *heap, cache_t *own) noexcept nogil:
+    """The caches of the threads that are not here are for those to come."""
+    cdef cache_t *cache = heap.caches
+    heap.idle = NULL
+    while cache != NULL:
+        if cache != own:
+            cache.next_idle = heap.idle
+            heap.idle = cache
         cache = cache.next
 
 
 cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
-    """Move the shadows into place; the caches of threads that are not here become idle. `own` is the caller's."""
-    cdef frame_t *frame = next_piece(&heap.account, reservation.frames)
+    """Move the shadows into place. `own` is the cache of the thread that is here."""
+    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef frame_t *first
     cdef frame_t *following
     cdef cache_t *cache = heap.caches
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
-        following = next_piece(&heap.account, frame + 1)
+        following = chunk_piece(&heap.account, frame)
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
-        if frame.kind in (KIND_LARGE, KIND_LARGE_FREE) and mapping_protect(frame.start, frame.piece_bytes,
-                                                                           frame.access) != ERROR_NONE:
+        if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
+                frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
+        # Another thread was about to free it, and is not here to end that; the copy is zero.
+        if frame.kind == KIND_LARGE_FREE and first.chunk_used != 0:
+            large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
         frame = following
-    heap.idle = NULL
     while cache != NULL:
         if cache != own:
             cache_flush(cache)
-            cache.next_idle = heap.idle
-            heap.idle = cache
         cache = cache.next
+    make_idle(heap, own)
     reseed(heap)
 
 
-cdef void fork_isolate(heap_t *heap) noexcept nogil:
-    cdef frame_t *frame = next_piece(&heap.account, reservation.frames)
+cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
+    """Begin with nothing; what was there is inherited for ever."""
+    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef cache_t *cache = heap.caches
     while frame != NULL:
         frame.kind = KIND_INHERITED
-        frame = next_piece(&heap.account, frame + 1)
+        frame = chunk_piece(&heap.account, frame)
     heap.account.committed = heap.account.committed_peak = heap.account.chunks = 0
-    memset(&heap.large, 0, sizeof(heap.large))
-    heap.large.retain = heap.retain
+    if large_init(&heap.large, heap.retain, heap.large.quarantine_places) != ERROR_NONE:
+        fatal_error("no random bytes")
+    quarantine_clear(&heap.quarantine)
     memset(heap.pieces.free, 0, sizeof(heap.pieces.free))
     heap.generation += 1
-    heap.idle = NULL
     while cache != NULL:
         memset(cache.bins, 0, sizeof(cache.bins))
-        cache.next_idle = heap.idle
-        heap.idle = cache
         cache = cache.next
+    make_idle(heap, own)
     reseed(heap)

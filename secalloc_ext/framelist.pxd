@@ -1,5 +1,5 @@
 """Layer 2: lists of frame records, doubly linked through `next` and `previous`. The lock of the list's heap is held."""
-from secalloc_ext.chunk cimport frame_t
+from secalloc_ext.frame cimport frame_t
 
 
 cdef inline void framelist_push(frame_t **head, frame_t *frame) noexcept nogil:

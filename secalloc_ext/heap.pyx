@@ -1,42 +1,44 @@
 # cython: language_level=3
-"""Layer 3: heaps.
+"""Layer 3: objects in a heap.
 
 Alloc takes a slot from the calling thread's cache, at random, without lock or atomic. Free, from whichever thread, sets
-the slot's bit in its slab's bitmap; it is allocated again only when its word is taken again: that is the quarantine::
+the slot's bit in its slab's bitmap; it is allocated again only when its word is taken again, and after the quarantine
+where the heap has one::
 
     alloc:  bin.word --random bit--> slot        word empty: cache_refill
-    free:   address -> frame record -> slot -> check, wipe -> atomic OR into the bitmap
+    free:   address -> frame record -> slot -> check, wipe -> (quarantine) -> atomic OR into the bitmap
 
-Locks, outermost first: heaps_lock (creation and closing), a heap's lock (account.lock: its lists of caches, rings,
-pieces and large objects; slow paths only), the ranges lock of `chunk`.
+Locks, outermost first: heaps_lock of `heaps`, a heap's lock (account.lock: its lists of caches, rings, pieces and large
+objects; slow paths only), the ranges lock of `chunk`.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from secalloc_ext.cache cimport (
-    HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t)
-from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
-from secalloc_ext.chunk cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, chunk_close_all, chunk_init, chunk_lock, chunk_metadata,
-    frame_t, reservation)
+from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
+from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
+from secalloc_ext.frame cimport (
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, frame_is_slab, frame_t)
+from secalloc_ext.heaplock cimport (
+    heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size,
-    large_zero)
-from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork, mapping_random
+    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_zero)
+from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_INHERITED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_load_relaxed, atomic_store_pointer,
-    atomic_store_relaxed, bits_first, fatal_error, likely, lock_drop, lock_init, lock_t, lock_take, rotate_right,
-    state_store, unlikely, wipe)
+    ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
+    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
+    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
+from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
 from secalloc_ext.rng cimport rng_byte, rng_fill
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
-from secalloc_ext.slot cimport STATE_LIVE, canary_fill, slot_close, slot_index, slot_open, slot_size, slot_zero
+from secalloc_ext.slot cimport (
+    STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
 
 cdef struct thread_t:
-    cache_t *caches[HEAPS_MAX]
+    cache_t *caches[HEAPS_MAX + 1]   # by heap_t.route; the last is NULL for ever
+    uint32_t openings[HEAPS_MAX]     # blocks that let this thread into a locked heap, by heap_t.index
 
 cdef extern from *:
     """
@@ -55,29 +57,22 @@ cdef extern from *:
     int pthread_key_create(pthread_key_t *key, void (*destructor)(void *) noexcept) nogil
     int pthread_setspecific(pthread_key_t key, const void *value) nogil
 
-cdef lock_t heaps_lock               # creation and closing of heaps; outermost
-lock_init(&heaps_lock)
-cdef heap_t[HEAPS_MAX] heaps
-cdef uint32_t heaps_used = 0
 cdef pthread_key_t thread_key
-cdef uint64_t started = 0            # the reservation is there and the handlers are installed
-cdef size_t wish_reservation = 0     # what heap_configure asked for, before the first use
-cdef heap_options_t wish             # of the default heap
-heap_options_init(&wish)
 
 
-# --- start, threads, fork ---------------------------------------------------------------------------------------------
+# --- threads ----------------------------------------------------------------------------------------------------------
 
 cdef int heap_error() noexcept nogil:
     return secalloc_error
 
 
-cdef void heap_error_clear() noexcept nogil:
-    error_set(ERROR_NONE)
+cdef void heap_error_set(int error) noexcept nogil:
+    """As an allocation of this thread would have failed."""
+    error_set(error)
 
 
 cdef void thread_exit(void *value) noexcept nogil:
-    """Leave this thread's caches to the next that comes."""
+    """Leave this thread's caches to the next that comes, and end the blocks that it is still in."""
     cdef thread_t *thread = <thread_t *>value
     cdef cache_t *cache
     cdef size_t i
@@ -86,6 +81,8 @@ cdef void thread_exit(void *value) noexcept nogil:
         cache = thread.caches[i]
         if cache != NULL:
             lock_take(&cache.heap.account.lock)
+            if thread.openings[i] > 0:
+                heaplock_leave(&cache.heap.account, False)
             cache_flush(cache)
             cache.next_idle = cache.heap.idle
             cache.heap.idle = cache
@@ -93,69 +90,14 @@ cdef void thread_exit(void *value) noexcept nogil:
     free(thread)
 
 
-cdef void fork_prepare() noexcept nogil:
-    """Hold all locks over the fork, so that the child finds every structure whole; copy what it shall have."""
-    cdef size_t i
-    lock_take(&heaps_lock)
-    for i in range(heaps_used):
-        lock_take(&heaps[i].account.lock)
-    chunk_lock(True)
-    for i in range(heaps_used):
-        if heaps[i].on_fork == ON_FORK_COPY:
-            heaps[i].shadowed = fork_shadow(&heaps[i])
-            if not heaps[i].shadowed:
-                fork_discard(&heaps[i])
+cdef int heap_threads_init() noexcept nogil:
+    """Once a process, before the first thread_open."""
+    return ERROR_NONE if pthread_key_create(&thread_key, thread_exit) == 0 else ERROR_OTHER
 
 
-cdef void fork_parent() noexcept nogil:
-    cdef size_t i
-    for i in range(heaps_used):
-        if heaps[i].shadowed:
-            fork_discard(&heaps[i])
-            heaps[i].shadowed = False
-        lock_drop(&heaps[i].account.lock)
-    chunk_lock(False)
-    lock_drop(&heaps_lock)
-
-
-cdef void fork_child() noexcept nogil:
-    """Nothing of the parent's is readable but the copies; nothing of ours ever lies at the addresses of the rest."""
+cdef thread_t *thread_open() noexcept nogil:
+    """This thread's record; NULL with secalloc_error set."""
     cdef thread_t *thread = secalloc_thread
-    cdef heap_t *heap
-    cdef size_t i
-    chunk_close_all()
-    lock_init(&heaps_lock)
-    for i in range(heaps_used):
-        heap = &heaps[i]
-        lock_init(&heap.account.lock)
-        if heap.shadowed:
-            fork_adopt(heap, NULL if thread == NULL else thread.caches[i])
-            heap.shadowed = False
-        else:
-            fork_isolate(heap)
-            if thread != NULL:
-                thread.caches[i] = NULL
-
-
-cdef int start() noexcept nogil:
-    """Once a process; heaps_lock is held."""
-    cdef int error = ERROR_NONE
-    if started:
-        return ERROR_NONE
-    error = chunk_init(wish_reservation)
-    if error == ERROR_NONE and pthread_key_create(&thread_key, thread_exit) != 0:
-        error = ERROR_OTHER
-    if error == ERROR_NONE:
-        error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
-    if error == ERROR_NONE:
-        atomic_store_relaxed(&started, 1)
-    return error
-
-
-cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
-    """This thread's cache in `heap`: an idle one adopted, or a new one. NULL with secalloc_error set."""
-    cdef thread_t *thread = secalloc_thread
-    cdef cache_t *cache
     if thread == NULL:
         thread = <thread_t *>calloc(1, sizeof(thread_t))
         if thread == NULL or pthread_setspecific(thread_key, thread) != 0:
@@ -163,9 +105,15 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
             error_set(ERROR_OTHER)
             return NULL
         thread_set(thread)
-    cache = thread.caches[heap.index]
-    if cache != NULL:
-        return cache
+    return thread
+
+
+cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
+    """This thread's cache in `heap`: an idle one adopted, or a new one. NULL with secalloc_error set."""
+    cdef thread_t *thread = thread_open()
+    cdef cache_t *cache
+    if thread == NULL or thread.caches[heap.index] != NULL:
+        return NULL if thread == NULL else thread.caches[heap.index]
     lock_take(&heap.account.lock)
     cache = heap.idle
     if cache != NULL:
@@ -185,96 +133,67 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     return cache
 
 
-# --- heaps ------------------------------------------------------------------------------------------------------------
-
-cdef void heap_options_init(heap_options_t *options) noexcept nogil:
-    """The one place of all defaults."""
-    options.backend = BACKEND_SECRETMEM
-    options.flags = 0
-    options.limit = 0
-    options.flush = False
-    options.on_fork = ON_FORK_ISOLATE
-    options.retain = <size_t>256 << 20
+cdef cache_t *heap_thread_after_fork(heap_t *heap) noexcept nogil:
+    """In a child: the cache of the one thread there is; NULL where it has none. Its blocks go on, no others."""
+    cdef thread_t *thread = secalloc_thread
+    heap.account.openings = thread != NULL and thread.openings[heap.index] > 0
+    return NULL if thread == NULL else thread.caches[heap.index]
 
 
-cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options) noexcept nogil:
-    """What the default heap will be. ERROR_OTHER once secret memory is in use."""
-    cdef int error = ERROR_OTHER
-    global wish_reservation, wish
-    lock_take(&heaps_lock)
-    if not started:
-        wish_reservation = reservation_bytes
-        wish = options[0]
-        error = ERROR_NONE
-    lock_drop(&heaps_lock)
+# --- the lock of a heap -----------------------------------------------------------------------------------------------
+
+cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
+    """Whether this thread may touch the heap's objects."""
+    cdef const thread_t *thread = secalloc_thread
+    return not heap.account.locked or thread != NULL and thread.openings[heap.index] > 0
+
+
+cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
+    """Close the heap to all threads, or open it to all. No other thread may be about to use it."""
+    cdef int error = ERROR_NONE
+    lock_take(&heap.account.lock)
+    if close:
+        error = heaplock_close(&heap.account)
+    else:
+        heaplock_open(&heap.account)
+    heap.route = HEAPS_MAX if heap.account.locked else heap.index
+    lock_drop(&heap.account.lock)
     return error
 
 
-cdef void heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
-    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
-    if index >= heaps_used:
-        lock_init(&heap.account.lock)
-    heap.index = index
-    heap.account.backend = options.backend
-    heap.account.flags = options.flags
-    heap.account.limit = options.limit
-    heap.account.flush = options.flush
-    heap.account.committed_peak = heap.account.committed
-    heap.pieces.account = &heap.account
-    heap.retain = heap.large.retain = options.retain
-    heap.on_fork = options.on_fork
-    heap.open = True
-
-
-cdef int start_default() noexcept nogil:
-    """Have the default heap at index 0, whoever comes first; heaps_lock is held."""
-    cdef int error = start()
-    global heaps_used
-    if error == ERROR_NONE and heaps_used == 0:
-        heap_init(&heaps[0], 0, &wish)
-        heaps_used = 1
+cdef int heap_enter(heap_t *heap) noexcept nogil:
+    """Let this thread in until heap_leave, or its exit. Nests."""
+    cdef thread_t *thread
+    cdef int error = ERROR_NONE
+    if cache_open(heap) == NULL:  # by which the thread's exit finds the heap
+        return secalloc_error
+    thread = secalloc_thread
+    lock_take(&heap.account.lock)
+    if thread.openings[heap.index] == 0:
+        error = heaplock_enter(&heap.account)
+    if error == ERROR_NONE:
+        thread.openings[heap.index] += 1
+    lock_drop(&heap.account.lock)
     return error
 
 
-cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil:
-    cdef heap_t *heap = NULL
-    cdef uint32_t i
-    global heaps_used
-    lock_take(&heaps_lock)
-    error_set(start_default())
-    if secalloc_error == ERROR_NONE:
-        for i in range(1, heaps_used):           # one that was closed, and is empty by now
-            if not heaps[i].open:
-                heap_trim(&heaps[i])
-                if heaps[i].account.committed == 0:
-                    heap = &heaps[i]
-                    break
-        else:
-            i = heaps_used
-            if i < HEAPS_MAX:
-                heap = &heaps[i]
-        if heap == NULL:
-            error_set(ERROR_HEAPS)
-        else:
-            heap_init(heap, i, options)
-            if i == heaps_used:
-                heaps_used += 1
-    lock_drop(&heaps_lock)
-    return heap
+cdef bint heap_leave(heap_t *heap, bint pin) noexcept nogil:
+    """End what heap_enter began; with `pin` the pages stay open until heap_unpin. False in a thread that is not in."""
+    cdef thread_t *thread = secalloc_thread
+    if thread == NULL or thread.openings[heap.index] == 0:
+        return False
+    lock_take(&heap.account.lock)
+    thread.openings[heap.index] -= 1
+    if thread.openings[heap.index] == 0:
+        heaplock_leave(&heap.account, pin)
+    lock_drop(&heap.account.lock)
+    return True
 
 
-cdef heap_t *heap_default() noexcept nogil:
-    if likely(heaps_used > 0):
-        return &heaps[0]
-    lock_take(&heaps_lock)
-    error_set(start_default())
-    lock_drop(&heaps_lock)
-    return &heaps[0] if secalloc_error == ERROR_NONE else NULL
-
-
-cdef void heap_close(heap_t *heap) noexcept nogil:
-    heap.open = False
-    heap_trim(heap)
+cdef void heap_unpin(heap_t *heap) noexcept nogil:
+    lock_take(&heap.account.lock)
+    heaplock_unpin(&heap.account)
+    lock_drop(&heap.account.lock)
 
 
 # --- alloc ------------------------------------------------------------------------------------------------------------
@@ -287,12 +206,25 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
     return slot_open(bin.base + bit * <size_t>bin.slot_bytes, bin.states + bit, bin.canary, bin.slot_bytes, size)
 
 
+cdef void quarantine_end(heap_t *heap) noexcept nogil:
+    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay."""
+    cdef size_t place
+    cdef uint32_t index = 0
+    cdef frame_t *slab
+    if heap.account.locked:
+        return
+    for place in range(quarantine_places(&heap.quarantine)):
+        slab = quarantine_pull(&heap.quarantine, place, &index)
+        if slab != NULL:
+            slot_give(slab, index)
+
+
 cdef void trim_others(heap_t *heap) noexcept nogil:
     """The system's limits are for all heaps: what the others keep for reuse must not starve this one."""
-    cdef size_t i
-    for i in range(heaps_used):
-        if &heaps[i] != heap:
-            heap_trim(&heaps[i])
+    cdef heap_t *other = <heap_t *>atomic_load_pointer(<void **>&heap.next_heap)
+    while other != heap:
+        heap_trim(other)
+        other = <heap_t *>atomic_load_pointer(<void **>&other.next_heap)
 
 
 cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
@@ -301,17 +233,22 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
     cdef frame_t *object
     if heap == NULL:
         return NULL  # heap_default has said why
+    if not heap_lets_in(heap):
+        error_set(ERROR_LOCKED)
+        return NULL
     cache = cache_open(heap)
     if cache == NULL:
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
+            quarantine_end(heap)
             trim_others(heap)
             if not cache_refill(cache, bin_index, &secalloc_error):
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
     if object == NULL:
+        quarantine_end(heap)
         lock_take(&heap.account.lock)
         cache_flush(cache)
         caches_tidy(heap, 0)
@@ -330,7 +267,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
         return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
-        cache = thread.caches[heap.index]
+        cache = thread.caches[heap.route]
         if likely(cache != NULL and cache.bins[bin_index].word != 0):
             return bin_pop(cache, &cache.bins[bin_index], size)
     return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
@@ -372,10 +309,45 @@ cdef void word_came_free(frame_t *slab) noexcept nogil:
         lock_drop(&heap.account.lock)
 
 
+cdef void slot_free(frame_t *slab, uint32_t index) noexcept nogil:
+    """The end of every free of a slot, which is closed."""
+    if slot_give(slab, index):
+        word_came_free(slab)
+
+
+cdef void free_with_care(frame_t *slab, uint32_t index) noexcept nogil:
+    """A closed slot of a heap that asks for more than the common path."""
+    cdef heap_t *heap = <heap_t *>slab.account
+    cdef cache_t *cache
+    slot_flush(slab, index)
+    if slab.care & CARE_QUARANTINE:
+        cache = cache_open(heap)
+        if cache != NULL:
+            slab = quarantine_pass(&heap.quarantine, slab, &index, rng_byte(&cache.rng))
+    if slab != NULL:
+        slot_free(slab, index)
+
+
+cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
+    """A slot of a locked heap, by any thread: it is opened for that moment, and does not go into quarantine."""
+    cdef uint32_t index = slot_index(slab, p)
+    cdef bint was_open
+    lock_take(&slab.account.lock)
+    was_open = heaplock_peek(slab)
+    slot_size(slab, index)
+    slot_close(slab, index)
+    slot_flush(slab, index)
+    heaplock_unpeek(slab, was_open)
+    lock_drop(&slab.account.lock)
+    slot_free(slab, index)
+
+
 cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
-    """What is no slot."""
+    """What is no slot of an open heap."""
     if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
         large_free(&(<heap_t *>frame.account).large, frame, p)
+    elif frame.kind == KIND_SLAB_LOCKED:
+        free_locked(frame, p)
     elif frame.kind != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
 
@@ -393,8 +365,22 @@ cdef void heap_free(void *p) noexcept nogil:
     index = slot_index(frame, p)
     slot_size(frame, index)
     slot_close(frame, index)
-    if unlikely(atomic_load_relaxed(frame.bitmap + (index >> 6)) == <uint64_t>-1):
+    if unlikely(frame.care):
+        free_with_care(frame, index)
+        return
+    if unlikely(slot_give(frame, index)):
         word_came_free(frame)
+
+
+cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
+    cdef size_t size
+    cdef bint was_open
+    lock_take(&slab.account.lock)
+    was_open = heaplock_peek(slab)
+    size = slot_size(slab, slot_index(slab, p))
+    heaplock_unpeek(slab, was_open)
+    lock_drop(&slab.account.lock)
+    return size
 
 
 cdef size_t heap_size(const void *p) noexcept nogil:
@@ -405,6 +391,8 @@ cdef size_t heap_size(const void *p) noexcept nogil:
     frame = frame_at(p)
     if frame.kind == KIND_SLAB:
         return slot_size(frame, slot_index(frame, p))
+    if frame.kind == KIND_SLAB_LOCKED:
+        return locked_size(frame, p)
     if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
         return large_size(frame, p)
     if frame.kind != KIND_INHERITED:
@@ -420,6 +408,30 @@ cdef bint heap_protect(void *p, int access) noexcept nogil:
     if frame.kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
         fatal_error("protection of an object that is not guarded")
     return large_protect(frame, p, access)
+
+
+cdef void slots_zero(frame_t *slab, uint32_t since, uint32_t end) noexcept nogil:
+    """Zero what lives in these slots, though the heap may be locked. No lock taken: a signal handler may do it."""
+    cdef bint was_open = heaplock_peek(slab)
+    cdef uint32_t i
+    for i in range(since, end):
+        slot_zero(slab, i)
+    heaplock_unpeek(slab, was_open)
+
+
+cdef void heap_zero(void *p) noexcept nogil:
+    """Zero the bytes of one live object, whatever its protection. It stays."""
+    cdef frame_t *frame = frame_at(p)
+    cdef uint32_t index
+    if frame.kind == KIND_SLAB:
+        slot_zero(frame, slot_index(frame, p))
+    elif frame.kind == KIND_SLAB_LOCKED:
+        index = slot_index(frame, p)
+        lock_take(&frame.account.lock)
+        slots_zero(frame, index, index + 1)
+        lock_drop(&frame.account.lock)
+    elif frame.kind == KIND_LARGE:
+        large_zero(frame)
 
 
 cdef bint heap_owns(const void *p) noexcept nogil:
@@ -457,7 +469,10 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
     if frame.kind == KIND_INHERITED:
         error_set(ERROR_INHERITED)
         return NULL
-    if frame.kind == KIND_SLAB:
+    if not heap_lets_in(<heap_t *>frame.account):
+        error_set(ERROR_LOCKED)
+        return NULL
+    if frame_is_slab(frame):
         if slot_resize(frame, p, size):
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
@@ -480,28 +495,20 @@ cdef void heap_wipe(heap_t *heap) noexcept nogil:
     Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
     frees in this moment may be missed.
     """
-    cdef frame_t *frame = reservation.frames
-    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
-    cdef uint32_t i
-    while frame < end:
-        if frame.account == &heap.account and frame.kind == KIND_SLAB:
-            for i in range(frame.slots):
-                slot_zero(frame, i)
-        elif frame.account == &heap.account and frame.kind == KIND_LARGE:
+    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
+    while frame != NULL:
+        if frame_is_slab(frame):
+            slots_zero(frame, 0, frame.slots)
+        elif frame.kind == KIND_LARGE:
             large_zero(frame)
-        frame += 1
-
-
-cdef void heap_wipe_all() noexcept nogil:
-    cdef size_t i
-    for i in range(heaps_used):
-        heap_wipe(&heaps[i])
+        frame = chunk_piece(&heap.account, frame)
 
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
+    quarantine_end(heap)
     lock_take(&heap.account.lock)
     if thread != NULL and thread.caches[heap.index] != NULL:
         cache_flush(thread.caches[heap.index])

@@ -4,8 +4,10 @@ from secalloc_ext.cache cimport heap_t
 cdef class Heap:
     cdef heap_t *heap              # NULL in the default heap's object until first use
     cdef readonly str name
+    cdef Py_ssize_t views          # buffer views of its objects that are out
     cdef object __weakref__
     cdef heap_t *get(self) except NULL
+    cdef int check_lock(self, int error) except -1
 
 cdef Heap default_heap()
 cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL       # zeroed, or raises

@@ -7,43 +7,51 @@ thread; figures are exact while no other thread uses the heap.
 import os
 from collections import namedtuple
 
+cimport cython
+
 from libc.errno cimport errno
+from libc.string cimport memcpy
 
 from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_close, heap_configure, heap_create, heap_default, heap_error,
-    heap_options_init, heap_options_t, heap_trim,
-    heap_wipe)
+    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim, heap_wipe)
+from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
+from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
-    ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
+    ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED,
+    lines_can_be_flushed)
+from secalloc_ext.quarantine cimport QUARANTINE_SLOTS_MAX
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
 
 ERROR_NAMES = {
     ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
     ERROR_MAP_COUNT: "MAP_COUNT", ERROR_FILES: "FILES", ERROR_ADDRESS_SPACE: "ADDRESS_SPACE",
     ERROR_HEAP_LIMIT: "HEAP_LIMIT", ERROR_SIZE: "SIZE", ERROR_HEAPS: "HEAPS", ERROR_PAGE_SIZE: "PAGE_SIZE",
-    ERROR_INHERITED: "INHERITED",
+    ERROR_INHERITED: "INHERITED", ERROR_LOCKED: "LOCKED",
 }
 ON_FORK = {"isolate": ON_FORK_ISOLATE, "copy": ON_FORK_COPY}
+HARDENING = ("fast", "full")
+_chosen = {"backend": None, "hardening": None}   # by configure(), for later heaps too
 BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 # typing.NamedTuple would cost a quarter of the whole import.
 class HeapStats(namedtuple("HeapStats", """
-    committed committed_peak limit chunks caches slabs slab_bytes pieces_free piece_bytes_free
+    committed committed_peak limit chunks caches locked protection_key slabs slab_bytes pieces_free piece_bytes_free
     slots_live slots_free slots_taken slot_bytes_live
     large_live large_bytes_live large_committed_live large_free large_committed_free
 """)):
     """What a heap holds; bytes or counts, each in whole objects or pages.
 
     ``committed == slab_bytes + piece_bytes_free + large_committed_live + large_committed_free``, and of the slots
-    ``slots_live`` hold an object, ``slots_free`` wait in their slab, ``slots_taken`` in a thread cache.
+    ``slots_live`` hold an object, ``slots_free`` wait in their slab, ``slots_taken`` in a thread cache or quarantine.
+    ``protection_key`` is 0 where mprotect(2) is what locks the heap.
     """
 
     __slots__ = ()
@@ -103,13 +111,34 @@ def resolve_backend(backend):
     return BACKENDS[backend]
 
 
-cdef heap_options_t options_from(backend, limit, on_fork, retain, flags, flush) except *:
+def count_within(what, count, most):
+    """Check a knob that is a count."""
+    if not isinstance(count, int):
+        raise TypeError(f"{what} is an int, not {type(count).__name__}")
+    if not 0 <= count <= most:
+        raise ValueError(f"{what} is between 0 and {most}, not {count}")
+    return count
+
+
+cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, hardening, quarantine,
+                                 quarantine_large, gap_frames) except *:
     """Check and gather what makes a heap; None is the default of each."""
     cdef heap_options_t options
-    heap_options_init(&options)
+    cdef bytes label = name.encode(errors="replace")[:sizeof(options.name) - 1]
+    hardening = hardening or _chosen["hardening"] or os.environ.get("SECALLOC_HARDENING", "fast")
+    if hardening not in HARDENING:
+        raise ValueError(f"hardening is 'fast' or 'full', not {hardening!r}")
+    heap_options_init(&options, hardening == "full")
+    memcpy(options.name, <const char *>label, len(label))
     if on_fork not in ON_FORK:
         raise ValueError(f"on_fork is 'isolate' or 'copy', not {on_fork!r}")
-    options.backend = resolve_backend(backend or os.environ.get("SECALLOC_BACKEND", "secretmem"))
+    options.backend = resolve_backend(backend or _chosen["backend"] or os.environ.get("SECALLOC_BACKEND", "secretmem"))
+    if quarantine is not None:
+        options.quarantine = count_within("quarantine", quarantine, QUARANTINE_SLOTS_MAX)
+    if quarantine_large is not None:
+        options.quarantine_large = count_within("quarantine_large", quarantine_large, QUARANTINE_LARGE_MAX)
+    if gap_frames is not None:
+        options.gap_frames = count_within("gap_frames", gap_frames, 255)
     options.flags = flags
     options.limit = parse_size(limit or 0)
     options.on_fork = ON_FORK[on_fork]
@@ -122,8 +151,10 @@ cdef heap_options_t options_from(backend, limit, on_fork, retain, flags, flush) 
 
 
 def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None,
-              flush_on_wipe=False):
+              flush_on_wipe=False, hardening=None, quarantine=None, quarantine_large=None, gap_frames=None):
     """Choose what the default heap will be. Only before its first use.
+
+    Slots are always chosen at random, canaries and zeros always checked, wiping always done; `hardening` sets the rest.
 
     Parameters
     ----------
@@ -134,16 +165,24 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     on_fork : "isolate" or "copy", see `Heap`
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; default "256 MiB" of each
     flush_on_wipe : write the cache lines of what is wiped back to memory, so that DRAM too holds zeros; slower
+    hardening : "fast" or "full", the defaults of the next three; default: SECALLOC_HARDENING, or "fast"
+    quarantine : freed slots of each class (of at most 64 KiB) that wait in random places before they can be allocated
+        again, 0 to 256; "fast" 0 (they wait for their bitmap word), "full" 128
+    quarantine_large : the same for large objects up to 256 KiB, 0 to 32; "fast" 4, "full" 32
+    gap_frames : at most so many unused frames of 128 KiB between chunks, at random, 0 to 255; "fast" 3, "full" 15
 
     Raises
     ------
     TooLateError : secret memory is in use already
-    ValueError : unknown backend, or no size
+    ValueError : unknown backend, no size, or out of range
     """
-    cdef heap_options_t options = options_from(backend, limit, on_fork, retain, flags, flush_on_wipe)
+    cdef heap_options_t options = options_from(
+        "default", backend, limit, on_fork, retain, flags, flush_on_wipe, hardening, quarantine, quarantine_large,
+        gap_frames)
     reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
     if heap_configure(parse_size(reservation), &options) != ERROR_NONE:
         raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
+    _chosen.update(backend=backend, hardening=hardening)
 
 
 cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
@@ -168,10 +207,10 @@ cdef class Heap:
     ----------
     name : for messages and statistics
     limit : most bytes of secret pages, as int or "4 MiB"; None: no limit but the system's
-    backend : "secretmem", "mlock" or "auto"; None: as the default heap
+    backend : "secretmem", "mlock" or "auto"; None: as `configure` or the environment chose for the default heap
     on_fork : "isolate": a forked child cannot see what is in the heap; "copy": it gets a copy of its own
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; None: 256 MiB of each
-    flush_on_wipe : see `configure`
+    flush_on_wipe, hardening, quarantine, quarantine_large, gap_frames : see `configure`
 
     Raises
     ------
@@ -183,14 +222,16 @@ cdef class Heap:
     Objects keep their heap: it is given back when the handle and the last object are gone.
     """
 
-    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None, flush_on_wipe=False):
+    def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None, flush_on_wipe=False,
+                  hardening=None, quarantine=None, quarantine_large=None, gap_frames=None):
         cdef heap_options_t options
         if not isinstance(name, str):
             raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
         self.name = name
         if type(self) is _DefaultHeap:
             return
-        options = options_from(backend, limit, on_fork, retain, 0, flush_on_wipe)
+        options = options_from(name, backend, limit, on_fork, retain, 0, flush_on_wipe, hardening, quarantine,
+                               quarantine_large, gap_frames)
         self.heap = heap_create(&options)
         if self.heap == NULL:
             raise_error(NULL, 0)
@@ -241,6 +282,49 @@ cdef class Heap:
         """
         heap_trim(self.get())
 
+    # --- its lock ---
+
+    def lock(self):
+        """Let no thread touch the objects in the heap, but inside `unlocked` blocks.
+
+        By a protection key where the processor has one, else by mprotect(2); `stats` says which. Use of a SecureBytes
+        then raises `ProtectedError`; use from C, and of arrays in the heap, faults. Dropping objects goes on working.
+        No other thread may be using the heap at this moment without the GIL.
+
+        Raises
+        ------
+        BufferError : a view of an object in the heap is out
+        AllocationError : the kernel has no room for the protection
+        """
+        cdef heap_t *heap = self.get()
+        if self.views > 0:
+            raise BufferError("a view of an object in the heap is out: the heap cannot be locked")
+        self.check_lock(heap_lock(heap, True))
+
+    def unlock(self):
+        """Let all threads touch the objects again. Nothing happens to a heap that is not locked."""
+        heap_lock(self.get(), False)
+
+    def unlocked(self):
+        """A block in which the calling thread can use the locked heap; other threads cannot.
+
+        Blocks nest. A view that is still out at the end of the outermost keeps the pages open until it is released.
+        C code of other threads is not kept out during the block where mprotect(2) is the mechanism, and with protection
+        keys that of threads started in it is not.
+        """
+        return UnlockedHeap(self)
+
+    @property
+    def locked(self):
+        """Whether `lock` holds."""
+        return bool(self.get().account.locked)
+
+    cdef int check_lock(self, int error) except -1:
+        if error != ERROR_NONE:
+            heap_error_set(error)
+            raise_error(self.heap, 0)
+        return 0
+
     def wipe(self):
         """Zero the bytes of every live object in the heap, at once, guarded ones in any state included.
 
@@ -251,6 +335,26 @@ cdef class Heap:
     def is_valid(self):
         """Whether every slot, canary and sum is as it should be. Reads the whole heap; no other thread may use it."""
         return audit_is_valid(self.get())
+
+
+@cython.final
+cdef class UnlockedHeap:
+    """What `Heap.unlocked` answers."""
+    cdef Heap heap
+
+    def __cinit__(self, Heap heap not None):
+        self.heap = heap
+
+    def __reduce__(self):
+        raise TypeError("an unlocked block cannot be pickled")
+
+    def __enter__(self):
+        self.heap.check_lock(heap_enter(self.heap.get()))
+        return self.heap
+
+    def __exit__(self, *exception):
+        if not heap_leave(self.heap.get(), self.heap.views > 0):
+            raise RuntimeError("an unlocked block ends in the thread that began it")
 
 
 class _DefaultHeap(Heap):

@@ -14,23 +14,38 @@ Its pages can be made inaccessible or read-only while it lives.
 
 Freed, it is wiped, made inaccessible (so a late read or write faults, and no check for zeros is needed when it is
 handed out again) and kept in the pool up to `retain` bytes: a first touch of a secret page costs about ten times an
-ordinary one.
+ordinary one. Before it is up for reuse, it waits in a random place of the quarantine, until another takes that place.
 
 The account's lock guards the pool and an object's change of kind. Wiping happens outside it: a large_free first takes
 the object out of circulation (KIND_LARGE_FREE), then wipes.
 
-Invariant: the account's committed bytes for large objects are live_committed + free_committed.
+Invariant: the account's committed bytes for large objects are live_committed + free_committed; the quarantine is part
+of the latter.
 """
 from libc.stdint cimport uint8_t, uint32_t
-from secalloc_ext.chunk cimport KIND_LARGE, KIND_LARGE_FREE, account_t, chunk_create, chunk_release, frame_t
-from secalloc_ext.chunk cimport chunk_frame, reservation
+from libc.string cimport memset
+from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
+from secalloc_ext.frame cimport CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
-from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_protect
+from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
+from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_random
 from secalloc_ext.prim cimport (
     ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
     wipe)
-from secalloc_ext.rng cimport rng_secret, rng_t
+from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact
+
+
+cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places) noexcept nogil:
+    """An empty pool. ERROR_OTHER when there are no random bytes to be had."""
+    cdef int error
+    memset(pool, 0, sizeof(pool[0]))
+    pool.retain = retain
+    pool.quarantine_places = places if places < QUARANTINE_LARGE_MAX else QUARANTINE_LARGE_MAX
+    error = mapping_random(pool.rng.key, sizeof(pool.rng.key))
+    if error == ERROR_NONE:
+        rng_fill(&pool.rng)
+    return error
 
 
 cdef size_t bin_of(size_t piece) noexcept nogil:
@@ -43,16 +58,33 @@ cdef size_t bin_of(size_t piece) noexcept nogil:
     return 8 * (top - 2) + ((pages >> (top - 3)) & 7)
 
 
-cdef void pool_unlink(large_pool_t *pool, frame_t *object) noexcept nogil:
-    framelist_remove(&pool.free[bin_of(object.piece_bytes)], object)
-    pool.free_count -= 1
-    pool.free_committed -= object.piece_bytes
-
-
 cdef void pool_link(large_pool_t *pool, frame_t *object) noexcept nogil:
     framelist_push(&pool.free[bin_of(object.piece_bytes)], object)
-    pool.free_count += 1
-    pool.free_committed += object.piece_bytes
+
+
+cdef void pool_unlink(large_pool_t *pool, frame_t *object) noexcept nogil:
+    framelist_remove(&pool.free[bin_of(object.piece_bytes)], object)
+
+
+cdef frame_t *quarantined(large_pool_t *pool, frame_t *object) noexcept nogil:
+    """Put a freed object in a random place of the quarantine; answers the one that was there, or NULL. What is too big
+    for the quarantine comes back itself."""
+    cdef frame_t *displaced
+    cdef size_t place
+    if pool.quarantine_places == 0 or object.piece_bytes > QUARANTINE_LARGE_BYTES_MAX:
+        return object
+    place = rng_byte(&pool.rng) % pool.quarantine_places
+    displaced = pool.quarantine[place]
+    pool.quarantine[place] = object
+    return displaced
+
+
+cdef void quarantine_empty(large_pool_t *pool) noexcept nogil:
+    cdef size_t place
+    for place in range(pool.quarantine_places):
+        if pool.quarantine[place] != NULL:
+            pool_link(pool, pool.quarantine[place])
+            pool.quarantine[place] = NULL
 
 
 cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexcept nogil:
@@ -65,6 +97,8 @@ cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexce
         while object != NULL:
             if piece <= object.piece_bytes <= largest:
                 pool_unlink(pool, object)
+                pool.free_count -= 1
+                pool.free_committed -= object.piece_bytes
                 return object
             object = object.next
         bin += 1
@@ -74,14 +108,20 @@ cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexce
 cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
     cdef size_t bin = LARGE_BINS
     cdef frame_t *object
+    cdef size_t piece
+    if keep == 0:
+        quarantine_empty(pool)
     while bin > 0 and pool.free_committed > keep:
         bin -= 1
         while pool.free[bin] != NULL and pool.free_committed > keep:
             object = pool.free[bin]
+            piece = object.piece_bytes
             pool_unlink(pool, object)
             if chunk_release(object) != ERROR_NONE:
                 pool_link(pool, object)  # no map entry to be had for the hole: it stays in stock
                 return
+            pool.free_count -= 1
+            pool.free_committed -= piece
 
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
@@ -117,10 +157,14 @@ cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
     return True
 
 
-cdef void set_access(frame_t *object, int access) noexcept nogil:
-    if mapping_protect(object.start, object.piece_bytes, access) != ERROR_NONE:
+cdef void settle(frame_t *object) noexcept nogil:
+    if heaplock_settle(object) != ERROR_NONE:
         fatal_error("protection cannot be changed")
-    object.access = <uint32_t>access
+
+
+cdef void expose(frame_t *object) noexcept nogil:
+    if heaplock_expose(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
 
 
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
@@ -129,6 +173,7 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
     cdef frame_t *object = NULL
+    cdef bint recycled
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
@@ -145,11 +190,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
         # Under the lock: a fork in another thread copies what is live, and must be able to read it.
-        if object.kind == KIND_LARGE_FREE:
-            set_access(object, ACCESS_READ_WRITE)
+        recycled = object.kind == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
         object.kind = KIND_LARGE
+        if recycled or account.locked:
+            settle(object)
         object.object_bytes = size
         object.canary = rng_secret(rng)
         chunk_frame(object.chunk_first).chunk_used = 1
@@ -171,22 +217,41 @@ cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
         fatal_error("double free")
 
 
-cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
-    check_pointer(object, p)
-    if object.access != ACCESS_NONE and not slack_is_intact(object):
+cdef size_t size_checked(const frame_t *object) noexcept nogil:
+    """The requested size; the object can be read."""
+    if not slack_is_intact(object):
         fatal_error("underflow" if object.guarded else "overflow")
     return object.object_bytes
 
 
+cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
+    check_pointer(object, p)
+    # What is closed at present is checked when it is freed.
+    return object.object_bytes if object.access == ACCESS_NONE or object.account.locked else size_checked(object)
+
+
 cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil:
+    cdef uint32_t before
     cdef bint done
     lock_take(&object.account.lock)
     check_pointer(object, p)
-    done = mapping_protect(object.start, object.piece_bytes, access) == ERROR_NONE
-    if done:
-        object.access = <uint32_t>access
+    before = object.access
+    object.access = <uint32_t>access
+    done = heaplock_settle(object) == ERROR_NONE
+    if not done:
+        object.access = before
     lock_drop(&object.account.lock)
     return done
+
+
+cdef void large_retire(large_pool_t *pool, frame_t *object) noexcept nogil:
+    chunk_frame(object.chunk_first).chunk_used = 0
+    pool.live_committed -= object.piece_bytes
+    pool.free_count += 1
+    pool.free_committed += object.piece_bytes
+    object = quarantined(pool, object)
+    if object != NULL:
+        pool_link(pool, object)
 
 
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
@@ -194,35 +259,35 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     cdef size_t size
     lock_take(&account.lock)
     check_pointer(object, p)
-    if object.access != ACCESS_READ_WRITE:
-        set_access(object, ACCESS_READ_WRITE)
-    size = large_size(object, p)
+    if object.access != ACCESS_READ_WRITE or account.locked:
+        expose(object)
+        object.access = ACCESS_READ_WRITE
+    size = size_checked(object)
     object.kind = KIND_LARGE_FREE
     pool.live -= 1
     pool.live_bytes -= size
     lock_drop(&account.lock)
 
     wipe(object.start, object.piece_bytes)
-    if object.flush:
+    if object.care & CARE_FLUSH:
         flush_lines(object.start, object.piece_bytes)
-    set_access(object, ACCESS_NONE)
+    settle(object)
 
     lock_take(&account.lock)
-    chunk_frame(object.chunk_first).chunk_used = 0
-    pool.live_committed -= object.piece_bytes
-    pool_link(pool, object)
+    large_retire(pool, object)
     large_drop(pool, pool.retain)
     lock_drop(&account.lock)
 
 
-cdef void large_zero(const frame_t *object) noexcept nogil:
-    if object.access != ACCESS_READ_WRITE:
-        mapping_protect(object.start, object.piece_bytes, ACCESS_READ_WRITE)
+cdef void large_zero(frame_t *object) noexcept nogil:
+    cdef bint closed = object.access != ACCESS_READ_WRITE or object.account.locked
+    if closed:
+        expose(object)
     wipe(large_object(object), object.object_bytes)
-    if object.flush:
+    if object.care & CARE_FLUSH:
         flush_lines(object.start, object.piece_bytes)
-    if object.access != ACCESS_READ_WRITE:
-        mapping_protect(object.start, object.piece_bytes, object.access)
+    if closed:
+        settle(object)
 
 
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:

@@ -10,6 +10,10 @@ cdef enum access_t:
     ACCESS_READ = 1
     ACCESS_READ_WRITE = 2
 
+cdef enum key_t:
+    KEY_NONE = -1          # no protection key: mprotect(2) alone
+    KEY_UNASKED = 0        # also the key of pages that everybody may use
+
 ctypedef void (*fork_handler_t)() noexcept nogil
 
 cdef int mapping_check_machine() noexcept nogil                            # ERROR_NONE, or why nothing will work
@@ -22,6 +26,8 @@ cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t coun
                         unsigned flags, bint inherited) noexcept nogil     # `count` pieces, `stride` bytes apart
 cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noexcept nogil  # not inherited any more
 cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil       # back to PROT_NONE; the pages are gone
-cdef int mapping_protect(uint8_t *first, size_t size, int access) noexcept nogil
+cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexcept nogil
+cdef int mapping_key_create() noexcept nogil                               # denied to every thread; or KEY_NONE
+cdef bint mapping_key_allow(int key, bint allow) noexcept nogil            # this thread; was it allowed?
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil

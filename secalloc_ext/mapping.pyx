@@ -19,13 +19,14 @@ Invariants
 """
 from libc.stdint cimport uint8_t
 from secalloc_ext.prim cimport (
-    ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE,
-    ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
+    ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE,
+    ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
     EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PROT_NONE,
-    PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit,
-    madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pthread_atfork, rlimit, sysconf)
+    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC,
+    PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno,
+    ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get,
+    pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -176,13 +177,34 @@ cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noe
     return ERROR_NONE
 
 
-cdef int mapping_protect(uint8_t *first, size_t size, int access) noexcept nogil:
+cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexcept nogil:
+    """Set what the pages allow, and, unless it is KEY_NONE, the protection key that they are under."""
     cdef int protection = PROT_NONE
+    cdef int failed
     if access == ACCESS_READ:
         protection = PROT_READ
     elif access == ACCESS_READ_WRITE:
         protection = PROT_READ | PROT_WRITE
-    return ERROR_NONE if mprotect(first, size, protection) == 0 else ERROR_MAP_COUNT
+    if key == KEY_NONE:
+        failed = mprotect(first, size, protection)
+    else:
+        failed = pkey_mprotect(first, size, protection, key)
+    return ERROR_NONE if failed == 0 else ERROR_MAP_COUNT
+
+
+cdef int mapping_key_create() noexcept nogil:
+    """A new protection key, denied to every thread until mapping_key_allow; a thread that is started by one that it
+    is allowed to has it allowed as well."""
+    cdef int key = pkey_alloc(0, PKEY_DISABLE_ACCESS)
+    return key if key > 0 else KEY_NONE
+
+
+cdef bint mapping_key_allow(int key, bint allow) noexcept nogil:
+    """Change a register of this thread; no system call."""
+    cdef bint allowed = pkey_get(key) == 0
+    if pkey_set(key, 0 if allow else PKEY_DISABLE_ACCESS) != 0:
+        fatal_error("protection cannot be changed")
+    return allowed
 
 
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil:

@@ -11,7 +11,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcpy
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_error, heap_error_clear, heap_free, heap_owns, heap_realloc
+from secalloc_ext.heap cimport heap_alloc, heap_error, heap_error_set, heap_free, heap_owns, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
 from secalloc_ext.prim cimport ERROR_NONE, size_multiply
 
@@ -91,7 +91,7 @@ def handler_set(capsule not None):
 
     Forgets the thread's last error as well, so that `raise_for` speaks of what comes after.
     """
-    heap_error_clear()
+    heap_error_set(ERROR_NONE)
     cdef PyObject *old = (<set_handler_t>table()[SLOT_SET_HANDLER])(<PyObject *>capsule)
     result = <object>old
     Py_DECREF(result)  # numpy gave us a reference, and `result` holds one more

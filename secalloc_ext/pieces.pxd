@@ -1,5 +1,5 @@
 """Layer 3: the mapped pieces of a heap that wait to become slabs."""
-from secalloc_ext.chunk cimport account_t, frame_t
+from secalloc_ext.frame cimport account_t, frame_t
 
 cdef enum:
     PIECE_SIZES = 6        # 4, 8, 16, 32, 64, 124 KiB; a size index counts these

@@ -7,9 +7,11 @@ Invariants
     - A piece in `free` is all zero, of kind KIND_PIECE, and its chunk's chunk_used does not count it.
     - chunk_used of a chunk is the number of its pieces that are slabs.
 """
-from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, frame_t
+from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release
+from secalloc_ext.frame cimport frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
-from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX
+from secalloc_ext.heaplock cimport heaplock_settle
+from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX, fatal_error
 
 cdef enum:
     CHUNK_SHARE = 8                  # a new chunk is at most this part of what the heap has committed
@@ -67,6 +69,8 @@ cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *erro
             return False
     for i in range(count):
         link(pieces, first + i)
+        if pieces.account.locked and heaplock_settle(first + i) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
     return True
 
 

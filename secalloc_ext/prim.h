@@ -68,6 +68,7 @@ enum {
     ERROR_HEAPS,         /* too many heaps */
     ERROR_PAGE_SIZE,     /* pages of other than PAGE_BYTES */
     ERROR_INHERITED,     /* the object belongs to the process that forked this one */
+    ERROR_LOCKED,        /* the heap is locked, and this thread is not let in */
     ERROR_OTHER,         /* an errno that none of the above explains */
 };
 
@@ -99,6 +100,7 @@ static inline void atomic_store_release(uint64_t *p, uint64_t v) { __atomic_stor
 static inline uint64_t atomic_or_release(uint64_t *p, uint64_t v) { return __atomic_fetch_or(p, v, __ATOMIC_RELEASE); }
 static inline uint64_t atomic_and_acquire(uint64_t *p, uint64_t v) { return __atomic_fetch_and(p, v, __ATOMIC_ACQUIRE); }
 static inline uint64_t atomic_add_relaxed(uint64_t *p, uint64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
+static inline uint64_t atomic_exchange(uint64_t *p, uint64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
 static inline void *atomic_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void atomic_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 static inline uint16_t state_load(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }

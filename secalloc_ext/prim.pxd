@@ -9,7 +9,8 @@ cdef extern from "prim.h" nogil:
         SLAB_SLOTS_MAX, SLAB_WORDS_MAX, LINE_BYTES, DETAIL_BYTES
     enum:
         ERROR_NONE, ERROR_UNSUPPORTED, ERROR_FORBIDDEN, ERROR_FLAGS, ERROR_MEMLOCK, ERROR_MAP_COUNT, ERROR_FILES
-        ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_SIZE, ERROR_HEAPS, ERROR_PAGE_SIZE, ERROR_INHERITED, ERROR_OTHER
+        ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_SIZE, ERROR_HEAPS, ERROR_PAGE_SIZE, ERROR_INHERITED
+        ERROR_LOCKED, ERROR_OTHER
 
     void fatal_error(const char *phrase) noexcept
 
@@ -22,6 +23,7 @@ cdef extern from "prim.h" nogil:
     uint64_t atomic_or_release(uint64_t *p, uint64_t v) noexcept
     uint64_t atomic_and_acquire(uint64_t *p, uint64_t v) noexcept
     uint64_t atomic_add_relaxed(uint64_t *p, uint64_t v) noexcept
+    uint64_t atomic_exchange(uint64_t *p, uint64_t v) noexcept
     void *atomic_load_pointer(void **p) noexcept
     void atomic_store_pointer(void **p, void *v) noexcept
     uint16_t state_load(const uint16_t *p) noexcept

@@ -19,7 +19,7 @@ from libc.errno cimport EINTR, errno
 from libc.string cimport memchr, memcpy
 from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, slice_length
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
-from secalloc_ext.heap cimport heap_free, heap_protect, heap_realloc
+from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_realloc, heap_unpin, heap_zero
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE, mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, wipe
@@ -146,6 +146,8 @@ cdef class SecureBytes:
             raise WipedError("the SecureBytes was wiped")
         if self.generation != self.heap.heap.generation:
             raise ForkedError("the SecureBytes belongs to the process that forked this one")
+        if self.heap.heap.account.locked and not heap_lets_in(self.heap.heap):
+            raise ProtectedError("the heap of the SecureBytes is locked: use `with heap.unlocked():`")
         if self.effective == ACCESS_NONE:
             raise ProtectedError("the SecureBytes is noaccess: use `with key.unlocked():`")
         return 0
@@ -368,9 +370,13 @@ cdef class SecureBytes:
             raise ProtectedError("the SecureBytes is readonly: no writable view of it can be had")
         PyBuffer_FillInfo(buffer, self, self.data, self.size, self.effective != ACCESS_READ_WRITE, flags)
         self.exports += 1
+        self.heap.views += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
         self.exports -= 1
+        self.heap.views -= 1
+        if self.heap.views == 0 and self.heap.heap.account.pinned:
+            heap_unpin(self.heap.heap)
         if self.exports > 0:
             return
         if self.is_wiped:
@@ -407,9 +413,7 @@ cdef class SecureBytes:
         if self.data == NULL or self.is_wiped:
             return
         if self.generation == self.heap.heap.generation:
-            if self.effective != ACCESS_READ_WRITE and not heap_protect(self.data, ACCESS_READ_WRITE):
-                raise AllocationError("the protection cannot be changed: vm.max_map_count is reached")
-            wipe(self.data, <size_t>self.size)
+            heap_zero(self.data)
         self.is_wiped = True
         if self.exports == 0:
             self.give_back()

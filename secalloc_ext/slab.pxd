@@ -1,11 +1,11 @@
 """Layer 2: a mapped piece as equal slots, its free bitmap and its states. A slab is a frame_t of kind KIND_SLAB."""
 from libc.stdint cimport uint64_t
-from secalloc_ext.chunk cimport frame_t
+from secalloc_ext.frame cimport frame_t
 
 cdef struct slab_count_t:   # slots = live + free + taken
     size_t live
     size_t free             # in the bitmap
-    size_t taken            # in a thread cache
+    size_t taken            # in a thread cache, or in quarantine
     size_t live_bytes       # requested sizes of the live
 
 cdef void slab_init(frame_t *slab, unsigned bin, void *owner, uint64_t secret) noexcept nogil

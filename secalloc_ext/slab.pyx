@@ -5,13 +5,13 @@ A slab's bitmap has one bit a slot, set while the slot is free and in no thread 
 always set, so that a word of all ones means "nothing of these 64 is in use" in the last word as well.
 
 Who may do what: slots leave the bitmap (`slab_take`) through the owner, or through whoever holds the heap's lock while
-the slab is no cache's current one; slots come back (`slot_close`, `slab_give`) from any thread, by one atomic OR.
+the slab is no cache's current one; slots come back (`slot_give`, `slab_give`) from any thread, by one atomic OR.
 
-Invariant: slots = live (state says so) + free (bit set) + taken (bit clear, state 0).
+Invariant: slots = live (state says so) + free (bit set) + taken (bit clear, state 0: in a thread cache or quarantine).
 """
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
-from secalloc_ext.chunk cimport KIND_PIECE, KIND_SLAB, frame_t
+from secalloc_ext.frame cimport KIND_PIECE, KIND_SLAB, KIND_SLAB_LOCKED, frame_t
 from secalloc_ext.prim cimport (
     SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_acquire, atomic_load_relaxed, atomic_or_release, bytes_are_zero,
     state_load)
@@ -42,7 +42,7 @@ cdef void slab_init(frame_t *slab, unsigned bin, void *owner, uint64_t secret) n
     slab.slots = <uint32_t>(slab.piece_bytes // slot)
     slab.reciprocal = ((<uint32_t>1 << 31) + unit - 1) // unit
     memset(slab.bitmap, 0xff, words_of(slab) * 8)
-    slab.kind = KIND_SLAB
+    slab.kind = KIND_SLAB_LOCKED if slab.account.locked else KIND_SLAB
 
 
 cdef uint64_t slab_peek(const frame_t *slab, size_t word) noexcept nogil:

@@ -9,10 +9,10 @@ The zero makes a string that ends one NUL too far harmless, and one byte that is
 secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free and STATE_LIVE | size when live.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from secalloc_ext.chunk cimport frame_t
+from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
-    atomic_set_bit_release, bytes_are_zero, fatal_error, flush_lines, load_64, rotate_right, state_load, state_store,
-    store_64, unlikely, wipe, wipe_slot)
+    atomic_load_relaxed, atomic_set_bit_release, bytes_are_zero, fatal_error, flush_lines, load_64, rotate_right,
+    state_load, state_store, store_64, unlikely, wipe, wipe_slot)
 
 cdef enum:
     STATE_LIVE = 0x8000
@@ -78,20 +78,27 @@ cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil
     return size
 
 
+cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
+    """Wipe a live slot. It is nobody's then, until slot_give."""
+    state_store(slab.states + index, 0)
+    wipe_slot(slab.start + index * slab.slot_bytes, slab.slot_bytes)
+
+
+cdef inline void slot_flush(const frame_t *slab, uint32_t index) noexcept nogil:
+    if slab.care & CARE_FLUSH:
+        flush_lines(slab.start + index * slab.slot_bytes, slab.slot_bytes)
+
+
+cdef inline bint slot_give(const frame_t *slab, uint32_t index) noexcept nogil:
+    """Give a closed slot back to its slab's bitmap, from any thread. Answers whether its whole word is free now."""
+    if unlikely(atomic_set_bit_release(slab.bitmap + (index >> 6), index & 63)):
+        fatal_error("double free")
+    return atomic_load_relaxed(slab.bitmap + (index >> 6)) == <uint64_t>-1
+
+
 cdef inline void slot_zero(const frame_t *slab, uint32_t index) noexcept nogil:
     """Zero the object in a slot, if one lives there; it goes on living."""
     cdef uint16_t state = state_load(slab.states + index)
     if state & STATE_LIVE:
         wipe(slab.start + index * slab.slot_bytes, state & STATE_SIZE)
-        if slab.flush:
-            flush_lines(slab.start + index * slab.slot_bytes, slab.slot_bytes)
-
-
-cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
-    """Wipe a live slot and give it back to its slab's bitmap, from any thread."""
-    state_store(slab.states + index, 0)
-    wipe_slot(slab.start + index * slab.slot_bytes, slab.slot_bytes)
-    if unlikely(slab.flush):
-        flush_lines(slab.start + index * slab.slot_bytes, slab.slot_bytes)
-    if unlikely(atomic_set_bit_release(slab.bitmap + (index >> 6), index & 63)):
-        fatal_error("double free")
+        slot_flush(slab, index)

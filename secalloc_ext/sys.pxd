@@ -24,7 +24,8 @@ cdef extern from *:
     int MADV_DONTFORK, MADV_DONTDUMP
     int MREMAP_MAYMOVE, MREMAP_FIXED
     void *MAP_FAILED
-    int RLIMIT_AS, RLIMIT_MEMLOCK
+    int RLIMIT_AS
+    int PKEY_DISABLE_ACCESS
     int _SC_PAGESIZE
     ctypedef unsigned long rlim_t
     rlim_t RLIM_INFINITY
@@ -39,6 +40,10 @@ cdef extern from *:
     int munmap(void *address, size_t length) noexcept nogil
     void *mremap(void *address, size_t old, size_t new, int flags, void *target) noexcept nogil
     int mprotect(void *address, size_t length, int protection) noexcept nogil
+    int pkey_alloc(unsigned flags, unsigned rights) noexcept nogil
+    int pkey_mprotect(void *address, size_t length, int protection, int key) noexcept nogil
+    int pkey_get(int key) noexcept nogil
+    int pkey_set(int key, unsigned rights) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
     ssize_t getrandom(void *buffer, size_t size, unsigned flags) noexcept nogil

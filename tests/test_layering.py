@@ -8,11 +8,11 @@ import pytest
 CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
-    ("prim", "sys"), ("rng",), ("mapping", "sizeclass"), ("chunk",), ("slot", "framelist"), ("slab", "large"),
-    ("pieces",), ("cache",), ("fork", "audit"), ("heap",), ("api", "emergency"), ("errors",),
-    ("heapobject",), ("arguments",), ("securebytes",), ("nep49",),
+    ("prim", "sys"), ("rng",), ("mapping", "sizeclass", "frame"), ("chunk",), ("heaplock", "slot", "framelist"),
+    ("slab", "large", "quarantine"), ("pieces",), ("cache",), ("fork", "audit"), ("heap",), ("heaps",),
+    ("api", "emergency"), ("errors",), ("heapobject",), ("arguments",), ("securebytes",), ("nep49",),
 )  # fmt: skip
-BELOW_PYTHON = {name for names in ORDER[:11] for name in names}
+BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 # Layer 1 makes the system calls; two files above it name one each that has nothing to do with memory.
 SYSTEM_CALLS = defaultdict(set, {

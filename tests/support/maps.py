@@ -43,18 +43,27 @@ def mapping_at(address):
     return every[i] if i >= 0 and address < every[i].end else None
 
 
-def flags_at(address):
-    """The VmFlags of the mapping around an address, as a set of two-letter words."""
+def detail_at(address, field):
+    """The words of one field of smaps(5) for the mapping around an address; none where it is not there."""
     inside = False
     with open("/proc/self/smaps") as lines:
         for line in lines:
-            first = line.split(maxsplit=1)[0]
+            first, *words = line.split()
             if "-" in first:
                 start, end = (int(part, 16) for part in first.split("-"))
                 inside = start <= address < end
-            elif inside and first == "VmFlags:":
-                return set(line.split()[1:])
-    return set()
+            elif inside and first == field + ":":
+                return words
+    return []
+
+
+def flags_at(address):
+    """The VmFlags of the mapping around an address, as a set of two-letter words."""
+    return set(detail_at(address, "VmFlags"))
+
+
+def protection_key_at(address):
+    return int(detail_at(address, "ProtectionKey")[0])
 
 
 def descriptors(pid="self"):

@@ -1,0 +1,58 @@
+"""Layer 2: the records that say what lies where; types and their one-line rules. `chunk` keeps them."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from secalloc_ext.prim cimport lock_t
+
+cdef enum kind_t:
+    KIND_UNUSED = 0      # nothing mapped here, or the inside of a large object
+    KIND_PIECE           # a mapped piece that is no slab at present: all zero
+    KIND_SLAB
+    KIND_SLAB_LOCKED     # a slab of a heap that is locked: its slots are reached by slow paths only
+    KIND_LARGE           # a live large object begins here
+    KIND_LARGE_FREE      # a wiped large object, kept for reuse
+    KIND_INHERITED       # was the parent's before the fork: gone, its frees are ignored
+
+cdef enum care_t:        # what a slab's free has to do beyond the common path
+    CARE_FLUSH = 1       # write wiped cache lines back to memory
+    CARE_QUARANTINE = 2  # the slot waits in the heap's quarantine
+
+cdef struct account_t:     # what a heap is charged: committed = sum of piece_bytes * chunk_pieces over its chunks
+    lock_t lock            # held in every call that takes an account
+    int backend
+    unsigned flags         # for memfd_secret
+    uint32_t care          # care_t, of its slabs
+    uint32_t gap_frames    # at most so many unused frames before a new range, at random
+    size_t limit           # bytes; 0: none
+    size_t committed       # bytes of secret pages mapped, touched or not; what RLIMIT_MEMLOCK is charged
+    size_t committed_peak, chunks
+    bint locked            # by heaplock: nobody but the threads that are let in may touch the objects
+    bint pinned            # locked, and open all the same, until the last view is gone
+    int key                # the protection key that locks it; KEY_NONE: mprotect(2) does; KEY_UNKNOWN: never locked
+    uint32_t openings      # blocks that let a thread in, all threads
+
+cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free reads is in the first
+    uint8_t *start         # first byte of the piece or the large object
+    uint64_t *bitmap       # slab: bit set = slot free and not in a thread cache; bits past the last slot always set
+    uint16_t *states       # slab: 0 = free, STATE_LIVE | size
+    uint64_t canary        # the slab's or the large object's secret; no byte of it is zero
+    void *owner            # slab: the thread cache that may take slots from it
+    uint32_t reciprocal    # slab: 2**31 / (slot_bytes / 16), rounded up
+    uint32_t slot_bytes
+    uint32_t slots
+    uint16_t bin
+    uint16_t kind          # kind_t; written last, with release
+    uint16_t care          # as the account's
+    uint16_t guarded       # large: the object ends at the trailing guard page
+    uint32_t access        # large: access_t, what its pages allow at present, but for the heap's lock
+    size_t object_bytes    # large: the requested size
+    account_t *account
+    frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache
+    frame_t *previous
+    size_t piece_bytes     # mapped bytes from start on, whole pages
+    uint32_t chunk_first   # index of the chunk's first frame record; the fields below are kept there
+    uint32_t chunk_frames
+    uint32_t chunk_pieces, chunk_used  # pieces; those that are slabs or large objects
+    uint8_t *shadow        # during a fork: the chunk's copy for the child
+
+
+cdef inline bint frame_is_slab(const frame_t *frame) noexcept nogil:
+    return frame.kind == KIND_SLAB or frame.kind == KIND_SLAB_LOCKED

@@ -1,0 +1,142 @@
+# cython: language_level=3
+"""Layer 2: locking a heap as a whole, and what a piece's pages allow.
+
+Two mechanisms with one behaviour for those who ask first (as Python's objects do): a locked heap is closed to all
+threads but those inside a block that lets them in.
+
+    protection key   the pages are under a key that every thread is denied; a block changes a register of its thread
+    mprotect(2)      the pages are inaccessible; a block opens them, then to C code in other threads as well
+
+The account's lock is held in every call but heaplock_peek and heaplock_unpeek, which a signal handler may make.
+
+Invariants
+    - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that.
+    - A slab's kind is KIND_SLAB_LOCKED exactly while the account is locked.
+    - `pinned` only while locked.
+"""
+from secalloc_ext.chunk cimport chunk_piece
+from secalloc_ext.frame cimport KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_t, frame_t
+from secalloc_ext.mapping cimport (
+    ACCESS_NONE, ACCESS_READ_WRITE, KEY_NONE, KEY_UNASKED, mapping_key_allow, mapping_key_create, mapping_protect)
+from secalloc_ext.prim cimport ERROR_NONE, fatal_error
+
+
+cdef int heaplock_settle(frame_t *frame) noexcept nogil:
+    """What the pages shall allow follows from what lies there, its own protection, and the lock."""
+    cdef account_t *account = frame.account
+    cdef bint closed = account.locked and not account.pinned
+    cdef bint keyed = account.key > 0
+    cdef int access = ACCESS_READ_WRITE
+    if frame.kind == KIND_LARGE_FREE:
+        access = ACCESS_NONE
+    elif frame.kind == KIND_LARGE:
+        access = <int>frame.access
+    if closed and not keyed and account.openings == 0:
+        access = ACCESS_NONE
+    return mapping_protect(frame.start, frame.piece_bytes, access,
+                           KEY_NONE if not keyed else account.key if closed else KEY_UNASKED)
+
+
+cdef int heaplock_expose(frame_t *frame) noexcept nogil:
+    return mapping_protect(frame.start, frame.piece_bytes, ACCESS_READ_WRITE,
+                           KEY_UNASKED if frame.account.key > 0 else KEY_NONE)
+
+
+cdef int settle_all(account_t *account) noexcept nogil:
+    cdef frame_t *frame = chunk_piece(account, NULL)
+    cdef int error = ERROR_NONE
+    while frame != NULL and error == ERROR_NONE:
+        if frame.kind != KIND_LARGE_FREE:  # closed already, or being wiped at the moment
+            error = heaplock_settle(frame)
+        frame = chunk_piece(account, frame)
+    return error
+
+
+cdef void ask_for_key(account_t *account) noexcept nogil:
+    if account.key == KEY_UNASKED:
+        account.key = mapping_key_create()
+
+
+cdef void mark_slabs(account_t *account, int kind, int becomes) noexcept nogil:
+    cdef frame_t *frame = chunk_piece(account, NULL)
+    while frame != NULL:
+        if frame.kind == kind:
+            frame.kind = becomes
+        frame = chunk_piece(account, frame)
+
+
+cdef int heaplock_close(account_t *account) noexcept nogil:
+    cdef int error
+    if account.locked:
+        return ERROR_NONE
+    ask_for_key(account)
+    account.locked = True
+    mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
+    error = settle_all(account)
+    if error != ERROR_NONE:
+        heaplock_open(account)
+    return error
+
+
+cdef void heaplock_open(account_t *account) noexcept nogil:
+    account.locked = account.pinned = False
+    if settle_all(account) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+
+
+cdef int heaplock_enter(account_t *account) noexcept nogil:
+    """The thread's first block begins; blocks in it are the caller's to count."""
+    cdef int error = ERROR_NONE
+    ask_for_key(account)
+    account.openings += 1
+    if account.key > 0:
+        mapping_key_allow(account.key, True)
+    elif account.openings == 1 and account.locked and not account.pinned:
+        error = settle_all(account)
+        if error != ERROR_NONE:
+            account.openings = 0
+            settle_all(account)  # as much of it as can be
+    return error
+
+
+cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
+    """The thread's last block ends."""
+    account.openings -= 1
+    if account.key > 0:
+        mapping_key_allow(account.key, False)
+    if account.locked and pin and not account.pinned:
+        account.pinned = True
+    elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
+        return
+    if settle_all(account) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+
+cdef void heaplock_unpin(account_t *account) noexcept nogil:
+    if account.pinned:
+        account.pinned = False
+        if settle_all(account) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
+
+
+cdef bint heaplock_peek(frame_t *frame) noexcept nogil:
+    cdef account_t *account = frame.account
+    if not account.locked or account.pinned:
+        return True
+    if account.key > 0:
+        return mapping_key_allow(account.key, True)
+    if account.openings == 0 and heaplock_expose(frame) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    return True
+
+
+cdef void heaplock_unpeek(frame_t *frame, bint before) noexcept nogil:
+    cdef account_t *account = frame.account
+    if not account.locked or account.pinned:
+        return
+    if account.key > 0:
+        if not before:
+            mapping_key_allow(account.key, False)
+    elif account.openings == 0 and heaplock_settle(frame) != ERROR_NONE:
+        fatal_error("protection cannot be changed")

@@ -1,0 +1,202 @@
+# cython: language_level=3
+"""Layer 3: the table of all heaps: start-up, options, creation, and what a fork does to each.
+
+Index 0 is the default heap, which comes into being with the first use of secret memory. A record is never given back,
+but made anew for another heap when its heap is closed and empty.
+"""
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, cache_t, heap_t
+from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
+from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
+from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
+from secalloc_ext.heap cimport (
+    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim, heap_wipe)
+from secalloc_ext.large cimport large_init
+from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
+from secalloc_ext.prim cimport (
+    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_store_pointer, likely, lock_drop, lock_init,
+    lock_t, lock_take)
+from secalloc_ext.quarantine cimport quarantine_init
+
+cdef lock_t heaps_lock               # creation and closing of heaps; outermost
+lock_init(&heaps_lock)
+cdef heap_t[HEAPS_MAX] heaps
+cdef uint32_t heaps_used = 0
+cdef bint started = False            # the reservation is there and the handlers are installed
+cdef size_t wish_reservation = 0     # what heap_configure asked for, before the first use
+cdef heap_options_t wish             # of the default heap
+heap_options_init(&wish, False)
+
+
+# --- start and fork ---------------------------------------------------------------------------------------------------
+
+cdef void fork_prepare() noexcept nogil:
+    """Hold all locks over the fork, so that the child finds every structure whole; copy what it shall have."""
+    cdef size_t i
+    lock_take(&heaps_lock)
+    for i in range(heaps_used):
+        lock_take(&heaps[i].account.lock)
+    chunk_lock(True)
+    for i in range(heaps_used):
+        if heaps[i].on_fork == ON_FORK_COPY:
+            heaps[i].shadowed = fork_shadow(&heaps[i])
+            if not heaps[i].shadowed:
+                fork_discard(&heaps[i])
+
+
+cdef void fork_parent() noexcept nogil:
+    cdef size_t i
+    for i in range(heaps_used):
+        if heaps[i].shadowed:
+            fork_discard(&heaps[i])
+            heaps[i].shadowed = False
+        lock_drop(&heaps[i].account.lock)
+    chunk_lock(False)
+    lock_drop(&heaps_lock)
+
+
+cdef void fork_child() noexcept nogil:
+    """Nothing of the parent's is readable but the copies; nothing of ours ever lies at the addresses of the rest."""
+    cdef cache_t *own
+    cdef heap_t *heap
+    cdef size_t i
+    chunk_close_all()
+    lock_init(&heaps_lock)
+    for i in range(heaps_used):
+        heap = &heaps[i]
+        lock_init(&heap.account.lock)
+        own = heap_thread_after_fork(heap)
+        if heap.shadowed:
+            fork_adopt(heap, own)
+            heap.shadowed = False
+        else:
+            fork_isolate(heap, own)
+
+
+cdef int start() noexcept nogil:
+    """Once a process; heaps_lock is held."""
+    cdef int error = ERROR_NONE
+    global started
+    if started:
+        return ERROR_NONE
+    error = chunk_init(wish_reservation)
+    if error == ERROR_NONE:
+        error = heap_threads_init()
+    if error == ERROR_NONE:
+        error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
+    if error == ERROR_NONE:
+        started = True
+    return error
+
+
+# --- heaps ------------------------------------------------------------------------------------------------------------
+
+cdef void heap_options_init(heap_options_t *options, bint full) noexcept nogil:
+    """The one place of all defaults: of hardening "fast", or "full"."""
+    memset(options, 0, sizeof(options[0]))
+    options.backend = BACKEND_SECRETMEM
+    options.on_fork = ON_FORK_ISOLATE
+    options.retain = <size_t>256 << 20
+    options.quarantine = 128 if full else 0
+    options.quarantine_large = 32 if full else 4
+    options.gap_frames = 15 if full else 3
+
+
+cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options) noexcept nogil:
+    """What the default heap will be. ERROR_OTHER once secret memory is in use."""
+    cdef int error = ERROR_OTHER
+    global wish_reservation, wish
+    lock_take(&heaps_lock)
+    if not started:
+        wish_reservation = reservation_bytes
+        wish = options[0]
+        error = ERROR_NONE
+    lock_drop(&heaps_lock)
+    return error
+
+
+cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
+    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
+    cdef int error = large_init(&heap.large, options.retain, options.quarantine_large)
+    global heaps_used
+    if error == ERROR_NONE and not quarantine_init(&heap.quarantine, options.quarantine):
+        error = ERROR_ADDRESS_SPACE
+    if error != ERROR_NONE:
+        return error
+    if index >= heaps_used:
+        lock_init(&heap.account.lock)
+    heap.index = heap.route = index
+    heap.account.backend = options.backend
+    heap.account.flags = options.flags
+    heap.account.limit = options.limit
+    heap.account.care = (CARE_FLUSH if options.flush else 0) | (CARE_QUARANTINE if options.quarantine else 0)
+    heap.account.gap_frames = options.gap_frames
+    heap.account.committed_peak = heap.account.committed
+    heap.account.locked = heap.account.pinned = False
+    heap.pieces.account = &heap.account
+    heap.retain = options.retain
+    heap.on_fork = options.on_fork
+    memcpy(heap.name, options.name, sizeof(heap.name))
+    heap.open = True
+    if index >= heaps_used:
+        atomic_store_pointer(<void **>&heap.next_heap, &heaps[0])
+        if index > 0:
+            atomic_store_pointer(<void **>&heaps[index - 1].next_heap, heap)
+        heaps_used = index + 1
+    return ERROR_NONE
+
+
+cdef int start_default() noexcept nogil:
+    """Have the default heap at index 0, whoever comes first; heaps_lock is held."""
+    cdef int error = start()
+    return heap_init(&heaps[0], 0, &wish) if error == ERROR_NONE and heaps_used == 0 else error
+
+
+cdef uint32_t unused_record() noexcept nogil:
+    """The index of a heap that was closed, is empty by now, and has no thread in it; or of a new one; HEAPS_MAX when
+    there is none."""
+    cdef uint32_t i
+    for i in range(1, heaps_used):
+        if not heaps[i].open:
+            heap_trim(&heaps[i])
+            if heaps[i].account.committed == 0 and heaps[i].account.openings == 0:
+                return i
+    return heaps_used
+
+
+cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil:
+    cdef int error
+    cdef uint32_t i = 0
+    lock_take(&heaps_lock)
+    error = start_default()
+    if error == ERROR_NONE:
+        i = unused_record()
+        error = ERROR_HEAPS if i == HEAPS_MAX else heap_init(&heaps[i], i, options)
+    lock_drop(&heaps_lock)
+    heap_error_set(error)
+    return &heaps[i] if error == ERROR_NONE else NULL
+
+
+cdef heap_t *heap_default() noexcept nogil:
+    cdef int error
+    if likely(heaps_used > 0):
+        return &heaps[0]
+    lock_take(&heaps_lock)
+    error = start_default()
+    lock_drop(&heaps_lock)
+    heap_error_set(error)
+    return &heaps[0] if error == ERROR_NONE else NULL
+
+
+cdef void heap_close(heap_t *heap) noexcept nogil:
+    heap.open = False
+    if heap.account.locked:
+        heap_lock(heap, False)
+    heap_trim(heap)
+
+
+cdef void heap_wipe_all() noexcept nogil:
+    cdef size_t i
+    for i in range(heaps_used):
+        heap_wipe(&heaps[i])
