@@ -2,7 +2,7 @@
 """Layer 3: what a heap holds, counted by walking it, and whether it is as it should be. Never on a common path."""
 from libc.string cimport memset
 from secalloc_ext.cache cimport cache_t, heap_t
-from secalloc_ext.frame cimport KIND_PIECE, frame_is_slab, frame_t
+from secalloc_ext.frame cimport KIND_PIECE, account_is_locked, frame_is_slab, frame_kind, frame_t
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.pieces cimport PIECE_SIZES
 from secalloc_ext.prim cimport lock_drop, lock_take
@@ -21,7 +21,7 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     stats.committed = heap.account.committed
     stats.committed_peak = heap.account.committed_peak
     stats.limit = heap.account.limit
-    stats.locked = heap.account.locked
+    stats.locked = account_is_locked(&heap.account)
     stats.protection_key = heap.account.key if heap.account.key > 0 else 0
     stats.chunks = heap.account.chunks
     stats.large_live = heap.large.live
@@ -68,7 +68,7 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     for i in range(PIECE_SIZES):
         frame = heap.pieces.free[i]
         while frame != NULL:
-            valid = valid and frame.kind == KIND_PIECE and frame.account == &heap.account
+            valid = valid and frame_kind(frame) == KIND_PIECE and frame.account == &heap.account
             frame = frame.next
     cache = heap.caches
     while cache != NULL:

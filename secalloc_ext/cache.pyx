@@ -178,8 +178,8 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
         return True
     lock_take(&heap.account.lock)
     slab = <frame_t *>atomic_load_pointer(<void **>&bin.hint)
-    loaded = (slab != NULL and frame_is_slab(slab) and slab.owner == cache and slab.bin == bin_index
-              and bin_load(cache, bin, slab, 1))
+    loaded = (slab != NULL and frame_is_slab(slab) and atomic_load_pointer(&slab.owner) == cache
+              and slab.bin == bin_index and bin_load(cache, bin, slab, 1))
     if not loaded:
         atomic_store_pointer(<void **>&bin.hint, NULL)
         loaded = bin_load_ring(cache, bin, VISITS_MAX, WORD_GOOD // 2)

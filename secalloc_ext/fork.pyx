@@ -20,12 +20,14 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
-from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
+from secalloc_ext.frame cimport (
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind, frame_mark,
+    frame_t)
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, fatal_error, state_load
+from secalloc_ext.prim cimport ERROR_NONE, atomic_load_16_relaxed, fatal_error
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.slot cimport STATE_LIVE
@@ -39,8 +41,8 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
 cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     cdef uint32_t i
     cdef bint closed, was_open
-    if frame.kind == KIND_LARGE:
-        closed = frame.access == ACCESS_NONE or frame.account.locked
+    if frame_kind(frame) == KIND_LARGE:
+        closed = frame.access == ACCESS_NONE or account_is_locked(frame.account)
         if closed and heaplock_expose(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         memcpy(shadow, frame.start, frame.piece_bytes)
@@ -49,7 +51,7 @@ cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     elif frame_is_slab(frame):
         was_open = heaplock_peek(frame)
         for i in range(frame.slots):
-            if state_load(frame.states + i) & STATE_LIVE:
+            if atomic_load_16_relaxed(frame.states + i) & STATE_LIVE:
                 memcpy(shadow + i * <size_t>frame.slot_bytes, frame.start + i * <size_t>frame.slot_bytes,
                        frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
@@ -125,11 +127,11 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
-        if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
+        if (account_is_locked(&heap.account) or frame_kind(frame) in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         # Another thread was about to free it, and is not here to end that; the copy is zero.
-        if frame.kind == KIND_LARGE_FREE and first.chunk_used != 0:
+        if frame_kind(frame) == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
@@ -147,7 +149,7 @@ cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef cache_t *cache = heap.caches
     while frame != NULL:
-        frame.kind = KIND_INHERITED
+        frame_mark(frame, KIND_INHERITED)
         frame = chunk_piece(&heap.account, frame)
     heap.account.committed = heap.account.committed_peak = heap.account.chunks = 0
     if large_init(&heap.large, heap.retain, heap.large.quarantine_places) != ERROR_NONE:

@@ -17,7 +17,8 @@ from libc.string cimport memcpy
 from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, frame_is_slab, frame_t)
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_is_locked,
+    frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
@@ -25,8 +26,9 @@ from secalloc_ext.large cimport (
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
-    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
+    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
+    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
+    fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
 from secalloc_ext.rng cimport rng_byte, rng_fill
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
@@ -145,7 +147,7 @@ cdef cache_t *heap_thread_after_fork(heap_t *heap) noexcept nogil:
 cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
     """Whether this thread may touch the heap's objects."""
     cdef const thread_t *thread = secalloc_thread
-    return not heap.account.locked or thread != NULL and thread.openings[heap.index] > 0
+    return not account_is_locked(&heap.account) or thread != NULL and thread.openings[heap.index] > 0
 
 
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
@@ -156,7 +158,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
         error = heaplock_close(&heap.account)
     else:
         heaplock_open(&heap.account)
-    heap.route = HEAPS_MAX if heap.account.locked else heap.index
+    atomic_store_32_relaxed(&heap.route, HEAPS_MAX if account_is_locked(&heap.account) else heap.index)
     lock_drop(&heap.account.lock)
     return error
 
@@ -207,11 +209,11 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
 
 
 cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay."""
+    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The lock is held."""
     cdef size_t place
     cdef uint32_t index = 0
     cdef frame_t *slab
-    if heap.account.locked:
+    if account_is_locked(&heap.account):
         return
     for place in range(quarantine_places(&heap.quarantine)):
         slab = quarantine_pull(&heap.quarantine, place, &index)
@@ -241,15 +243,17 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
+            lock_take(&heap.account.lock)
             quarantine_end(heap)
+            lock_drop(&heap.account.lock)
             trim_others(heap)
             if not cache_refill(cache, bin_index, &secalloc_error):
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
     if object == NULL:
-        quarantine_end(heap)
         lock_take(&heap.account.lock)
+        quarantine_end(heap)
         cache_flush(cache)
         caches_tidy(heap, 0)
         lock_drop(&heap.account.lock)
@@ -267,7 +271,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
         return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
-        cache = thread.caches[heap.route]
+        cache = thread.caches[atomic_load_32_relaxed(&heap.route)]
         if likely(cache != NULL and cache.bins[bin_index].word != 0):
             return bin_pop(cache, &cache.bins[bin_index], size)
     return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
@@ -292,8 +296,9 @@ cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
 
 cdef inline frame_t *frame_at(const void *p) noexcept nogil:
     """The record of the frame in which `p` lies; ends the process for an address that was never ours."""
+    cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
     cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
-    if unlikely(offset >= reservation.used):
+    if unlikely(offset >= used):
         fatal_error("pointer was not allocated here")
     return reservation.frames + (offset >> FRAME_SHIFT)
 
@@ -302,7 +307,7 @@ cdef void word_came_free(frame_t *slab) noexcept nogil:
     """After a free: all slots of one bitmap word are free. The slab may have been retired since: hints only."""
     cdef cache_t *owner = <cache_t *>atomic_load_pointer(&slab.owner)
     cdef heap_t *heap = owner.heap
-    atomic_store_pointer(<void **>&owner.bins[slab.bin].hint, slab)
+    atomic_store_pointer(<void **>&owner.bins[atomic_load_16_relaxed(&slab.bin)].hint, slab)
     if atomic_add_relaxed(&heap.words_freed, 1) >= TIDY_WORDS:
         lock_take(&heap.account.lock)
         caches_tidy(heap, heap.retain)
@@ -344,11 +349,12 @@ cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
 
 cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
     """What is no slot of an open heap."""
-    if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
+    cdef uint16_t kind = frame_kind(frame)
+    if kind == KIND_LARGE or kind == KIND_LARGE_FREE:
         large_free(&(<heap_t *>frame.account).large, frame, p)
-    elif frame.kind == KIND_SLAB_LOCKED:
+    elif kind == KIND_SLAB_LOCKED:
         free_locked(frame, p)
-    elif frame.kind != KIND_INHERITED:
+    elif kind != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
 
 
@@ -359,7 +365,7 @@ cdef void heap_free(void *p) noexcept nogil:
     if unlikely(p == NULL):
         return
     frame = frame_at(p)
-    if unlikely(frame.kind != KIND_SLAB):
+    if unlikely(frame_kind(frame) != KIND_SLAB):
         free_other(frame, p)
         return
     index = slot_index(frame, p)
@@ -386,16 +392,18 @@ cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
 cdef size_t heap_size(const void *p) noexcept nogil:
     """The requested size of a live object, its canary checked. 0 for NULL and for what a parent process had."""
     cdef frame_t *frame
+    cdef uint16_t kind
     if p == NULL:
         return 0
     frame = frame_at(p)
-    if frame.kind == KIND_SLAB:
+    kind = frame_kind(frame)
+    if kind == KIND_SLAB:
         return slot_size(frame, slot_index(frame, p))
-    if frame.kind == KIND_SLAB_LOCKED:
+    if kind == KIND_SLAB_LOCKED:
         return locked_size(frame, p)
-    if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
+    if kind == KIND_LARGE or kind == KIND_LARGE_FREE:
         return large_size(frame, p)
-    if frame.kind != KIND_INHERITED:
+    if kind != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
     return 0
 
@@ -403,9 +411,10 @@ cdef size_t heap_size(const void *p) noexcept nogil:
 cdef bint heap_protect(void *p, int access) noexcept nogil:
     """Set what the pages of a guarded object allow. False where the kernel has no map entry left for it."""
     cdef frame_t *frame = frame_at(p)
-    if frame.kind == KIND_INHERITED:
+    cdef uint16_t kind = frame_kind(frame)
+    if kind == KIND_INHERITED:
         return True
-    if frame.kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
+    if kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
         fatal_error("protection of an object that is not guarded")
     return large_protect(frame, p, access)
 
@@ -422,20 +431,22 @@ cdef void slots_zero(frame_t *slab, uint32_t since, uint32_t end) noexcept nogil
 cdef void heap_zero(void *p) noexcept nogil:
     """Zero the bytes of one live object, whatever its protection. It stays."""
     cdef frame_t *frame = frame_at(p)
+    cdef uint16_t kind = frame_kind(frame)
     cdef uint32_t index
-    if frame.kind == KIND_SLAB:
+    if kind == KIND_SLAB:
         slot_zero(frame, slot_index(frame, p))
-    elif frame.kind == KIND_SLAB_LOCKED:
+    elif kind == KIND_SLAB_LOCKED:
         index = slot_index(frame, p)
         lock_take(&frame.account.lock)
         slots_zero(frame, index, index + 1)
         lock_drop(&frame.account.lock)
-    elif frame.kind == KIND_LARGE:
+    elif kind == KIND_LARGE:
         large_zero(frame)
 
 
 cdef bint heap_owns(const void *p) noexcept nogil:
-    return <size_t>(<const uint8_t *>p - reservation.base) < reservation.bytes
+    cdef size_t reserved = atomic_load_acquire(<uint64_t *>&reservation.bytes)
+    return <size_t>(<const uint8_t *>p - reservation.base) < reserved
 
 
 cdef heap_t *heap_of(const void *p) noexcept nogil:
@@ -452,7 +463,7 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
         return False
     if size > old:
         wipe(slot + old, size - old)
-    state_store(slab.states + index, <uint16_t>(STATE_LIVE | size))
+    atomic_store_16_relaxed(slab.states + index, <uint16_t>(STATE_LIVE | size))
     canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
     return True
 
@@ -466,7 +477,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
         return heap_alloc(heap, size, lined)
     frame = frame_at(p)
     old = heap_size(p)
-    if frame.kind == KIND_INHERITED:
+    if frame_kind(frame) == KIND_INHERITED:
         error_set(ERROR_INHERITED)
         return NULL
     if not heap_lets_in(<heap_t *>frame.account):
@@ -477,7 +488,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
         return p
-    if frame.kind == KIND_LARGE and frame.guarded:
+    if frame_kind(frame) == KIND_LARGE and frame.guarded:
         moved = heap_alloc_guarded(<heap_t *>frame.account, size)
     else:
         moved = heap_alloc(<heap_t *>frame.account, size, lined)
@@ -489,27 +500,42 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 
 # --- release, statistics, validity ------------------------------------------------------------------------------------
 
-cdef void heap_wipe(heap_t *heap) noexcept nogil:
+cdef void heap_wipe_at_once(heap_t *heap) noexcept nogil:
     """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
 
     Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
-    frees in this moment may be missed.
+    frees in this moment may be missed; it must not be releasing pages.
     """
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     while frame != NULL:
         if frame_is_slab(frame):
             slots_zero(frame, 0, frame.slots)
-        elif frame.kind == KIND_LARGE:
+        elif frame_kind(frame) == KIND_LARGE:
             large_zero(frame)
         frame = chunk_piece(&heap.account, frame)
+
+
+cdef void heap_wipe(heap_t *heap) noexcept nogil:
+    """The same where other threads may be releasing pages: under the lock."""
+    lock_take(&heap.account.lock)
+    heap_wipe_at_once(heap)
+    lock_drop(&heap.account.lock)
+
+
+cdef size_t heap_committed(heap_t *heap) noexcept nogil:
+    cdef size_t committed
+    lock_take(&heap.account.lock)
+    committed = heap.account.committed
+    lock_drop(&heap.account.lock)
+    return committed
 
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
-    quarantine_end(heap)
     lock_take(&heap.account.lock)
+    quarantine_end(heap)
     if thread != NULL and thread.caches[heap.index] != NULL:
         cache_flush(thread.caches[heap.index])
     large_drop(&heap.large, 0)

@@ -7,46 +7,62 @@ threads but those inside a block that lets them in.
     protection key   the pages are under a key that every thread is denied; a block changes a register of its thread
     mprotect(2)      the pages are inaccessible; a block opens them, then to C code in other threads as well
 
-The account's lock is held in every call but heaplock_peek and heaplock_unpeek, which a signal handler may make.
+The account's lock is held in every call but heaplock_settle of what is kept for reuse, and heaplock_expose, _settle,
+_peek and _unpeek by a wipe, which may be a signal handler's. So the account's four fields are atomic.
 
 Invariants
     - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that.
     - A slab's kind is KIND_SLAB_LOCKED exactly while the account is locked.
     - `pinned` only while locked.
 """
+from libc.stdint cimport uint16_t, uint32_t
 from secalloc_ext.chunk cimport chunk_piece
-from secalloc_ext.frame cimport KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_t, frame_t
+from secalloc_ext.frame cimport (
+    KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_is_locked, account_t, frame_kind, frame_mark,
+    frame_t)
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, ACCESS_READ_WRITE, KEY_NONE, KEY_UNASKED, mapping_key_allow, mapping_key_create, mapping_protect)
-from secalloc_ext.prim cimport ERROR_NONE, fatal_error
+from secalloc_ext.prim cimport ERROR_NONE, atomic_load_32_relaxed, atomic_store_32_relaxed, fatal_error
+
+
+cdef int key_of(const account_t *account) noexcept nogil:
+    return <int>atomic_load_32_relaxed(<const uint32_t *>&account.key)
+
+
+cdef bint is_pinned(const account_t *account) noexcept nogil:
+    return atomic_load_32_relaxed(&account.pinned) != 0
+
+
+cdef uint32_t openings_of(const account_t *account) noexcept nogil:
+    return atomic_load_32_relaxed(&account.openings)
 
 
 cdef int heaplock_settle(frame_t *frame) noexcept nogil:
     """What the pages shall allow follows from what lies there, its own protection, and the lock."""
     cdef account_t *account = frame.account
-    cdef bint closed = account.locked and not account.pinned
-    cdef bint keyed = account.key > 0
+    cdef bint closed = account_is_locked(account) and not is_pinned(account)
+    cdef int key = key_of(account)
     cdef int access = ACCESS_READ_WRITE
-    if frame.kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE_FREE:
         access = ACCESS_NONE
-    elif frame.kind == KIND_LARGE:
+    elif frame_kind(frame) == KIND_LARGE:
         access = <int>frame.access
-    if closed and not keyed and account.openings == 0:
+    if closed and key <= 0 and openings_of(account) == 0:
         access = ACCESS_NONE
     return mapping_protect(frame.start, frame.piece_bytes, access,
-                           KEY_NONE if not keyed else account.key if closed else KEY_UNASKED)
+                           KEY_NONE if key <= 0 else key if closed else KEY_UNASKED)
 
 
 cdef int heaplock_expose(frame_t *frame) noexcept nogil:
     return mapping_protect(frame.start, frame.piece_bytes, ACCESS_READ_WRITE,
-                           KEY_UNASKED if frame.account.key > 0 else KEY_NONE)
+                           KEY_UNASKED if key_of(frame.account) > 0 else KEY_NONE)
 
 
 cdef int settle_all(account_t *account) noexcept nogil:
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef int error = ERROR_NONE
     while frame != NULL and error == ERROR_NONE:
-        if frame.kind != KIND_LARGE_FREE:  # closed already, or being wiped at the moment
+        if frame_kind(frame) != KIND_LARGE_FREE:  # closed already, or being wiped at the moment
             error = heaplock_settle(frame)
         frame = chunk_piece(account, frame)
     return error
@@ -54,14 +70,14 @@ cdef int settle_all(account_t *account) noexcept nogil:
 
 cdef void ask_for_key(account_t *account) noexcept nogil:
     if account.key == KEY_UNASKED:
-        account.key = mapping_key_create()
+        atomic_store_32_relaxed(<uint32_t *>&account.key, <uint32_t>mapping_key_create())
 
 
-cdef void mark_slabs(account_t *account, int kind, int becomes) noexcept nogil:
+cdef void mark_slabs(account_t *account, uint16_t kind, uint16_t becomes) noexcept nogil:
     cdef frame_t *frame = chunk_piece(account, NULL)
     while frame != NULL:
-        if frame.kind == kind:
-            frame.kind = becomes
+        if frame_kind(frame) == kind:
+            frame_mark(frame, becomes)
         frame = chunk_piece(account, frame)
 
 
@@ -70,7 +86,7 @@ cdef int heaplock_close(account_t *account) noexcept nogil:
     if account.locked:
         return ERROR_NONE
     ask_for_key(account)
-    account.locked = True
+    atomic_store_32_relaxed(&account.locked, True)
     mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
     error = settle_all(account)
     if error != ERROR_NONE:
@@ -79,7 +95,8 @@ cdef int heaplock_close(account_t *account) noexcept nogil:
 
 
 cdef void heaplock_open(account_t *account) noexcept nogil:
-    account.locked = account.pinned = False
+    atomic_store_32_relaxed(&account.locked, False)
+    atomic_store_32_relaxed(&account.pinned, False)
     if settle_all(account) != ERROR_NONE:
         fatal_error("protection cannot be changed")
     mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
@@ -89,24 +106,24 @@ cdef int heaplock_enter(account_t *account) noexcept nogil:
     """The thread's first block begins; blocks in it are the caller's to count."""
     cdef int error = ERROR_NONE
     ask_for_key(account)
-    account.openings += 1
+    atomic_store_32_relaxed(&account.openings, account.openings + 1)
     if account.key > 0:
         mapping_key_allow(account.key, True)
     elif account.openings == 1 and account.locked and not account.pinned:
         error = settle_all(account)
         if error != ERROR_NONE:
-            account.openings = 0
+            atomic_store_32_relaxed(&account.openings, 0)
             settle_all(account)  # as much of it as can be
     return error
 
 
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
     """The thread's last block ends."""
-    account.openings -= 1
+    atomic_store_32_relaxed(&account.openings, account.openings - 1)
     if account.key > 0:
         mapping_key_allow(account.key, False)
     if account.locked and pin and not account.pinned:
-        account.pinned = True
+        atomic_store_32_relaxed(&account.pinned, True)
     elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
         return
     if settle_all(account) != ERROR_NONE:
@@ -115,28 +132,28 @@ cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
 
 cdef void heaplock_unpin(account_t *account) noexcept nogil:
     if account.pinned:
-        account.pinned = False
+        atomic_store_32_relaxed(&account.pinned, False)
         if settle_all(account) != ERROR_NONE:
             fatal_error("protection cannot be changed")
 
 
 cdef bint heaplock_peek(frame_t *frame) noexcept nogil:
     cdef account_t *account = frame.account
-    if not account.locked or account.pinned:
+    if not account_is_locked(account) or is_pinned(account):
         return True
-    if account.key > 0:
-        return mapping_key_allow(account.key, True)
-    if account.openings == 0 and heaplock_expose(frame) != ERROR_NONE:
+    if key_of(account) > 0:
+        return mapping_key_allow(key_of(account), True)
+    if openings_of(account) == 0 and heaplock_expose(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
     return True
 
 
 cdef void heaplock_unpeek(frame_t *frame, bint before) noexcept nogil:
     cdef account_t *account = frame.account
-    if not account.locked or account.pinned:
+    if not account_is_locked(account) or is_pinned(account):
         return
-    if account.key > 0:
+    if key_of(account) > 0:
         if not before:
-            mapping_key_allow(account.key, False)
-    elif account.openings == 0 and heaplock_settle(frame) != ERROR_NONE:
+            mapping_key_allow(key_of(account), False)
+    elif openings_of(account) == 0 and heaplock_settle(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")

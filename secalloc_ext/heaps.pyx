@@ -9,14 +9,15 @@ from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
-from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
+from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE, account_is_locked
 from secalloc_ext.heap cimport (
-    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim, heap_wipe)
+    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim,
+    heap_wipe_at_once)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_store_pointer, likely, lock_drop, lock_init,
-    lock_t, lock_take)
+    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_release,
+    atomic_store_pointer, likely, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.quarantine cimport quarantine_init
 
 cdef lock_t heaps_lock               # creation and closing of heaps; outermost
@@ -116,35 +117,41 @@ cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options)
     return error
 
 
-cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
-    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
-    cdef int error = large_init(&heap.large, options.retain, options.quarantine_large)
-    global heaps_used
-    if error == ERROR_NONE and not quarantine_init(&heap.quarantine, options.quarantine):
-        error = ERROR_ADDRESS_SPACE
-    if error != ERROR_NONE:
-        return error
-    if index >= heaps_used:
-        lock_init(&heap.account.lock)
-    heap.index = heap.route = index
+cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.account.backend = options.backend
     heap.account.flags = options.flags
     heap.account.limit = options.limit
     heap.account.care = (CARE_FLUSH if options.flush else 0) | (CARE_QUARANTINE if options.quarantine else 0)
     heap.account.gap_frames = options.gap_frames
     heap.account.committed_peak = heap.account.committed
-    heap.account.locked = heap.account.pinned = False
     heap.pieces.account = &heap.account
     heap.retain = options.retain
     heap.on_fork = options.on_fork
     memcpy(heap.name, options.name, sizeof(heap.name))
     heap.open = True
-    if index >= heaps_used:
+
+
+cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
+    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it. heaps_lock is held."""
+    cdef bint fresh = index >= heaps_used
+    cdef int error
+    global heaps_used
+    if fresh:
+        lock_init(&heap.account.lock)
+        heap.index = heap.route = index
+    lock_take(&heap.account.lock)  # a thread in need may be trimming the closed heap that is made anew
+    error = large_init(&heap.large, options.retain, options.quarantine_large)
+    if error == ERROR_NONE and not quarantine_init(&heap.quarantine, options.quarantine):
+        error = ERROR_ADDRESS_SPACE
+    if error == ERROR_NONE:
+        heap_set(heap, options)
+    lock_drop(&heap.account.lock)
+    if error == ERROR_NONE and fresh:
         atomic_store_pointer(<void **>&heap.next_heap, &heaps[0])
         if index > 0:
             atomic_store_pointer(<void **>&heaps[index - 1].next_heap, heap)
-        heaps_used = index + 1
-    return ERROR_NONE
+        atomic_store_32_release(&heaps_used, index + 1)
+    return error
 
 
 cdef int start_default() noexcept nogil:
@@ -153,15 +160,22 @@ cdef int start_default() noexcept nogil:
     return heap_init(&heaps[0], 0, &wish) if error == ERROR_NONE and heaps_used == 0 else error
 
 
+cdef bint heap_is_abandoned(heap_t *heap) noexcept nogil:
+    cdef bint abandoned
+    heap_trim(heap)
+    lock_take(&heap.account.lock)
+    abandoned = heap.account.committed == 0 and heap.account.openings == 0
+    lock_drop(&heap.account.lock)
+    return abandoned
+
+
 cdef uint32_t unused_record() noexcept nogil:
     """The index of a heap that was closed, is empty by now, and has no thread in it; or of a new one; HEAPS_MAX when
     there is none."""
     cdef uint32_t i
     for i in range(1, heaps_used):
-        if not heaps[i].open:
-            heap_trim(&heaps[i])
-            if heaps[i].account.committed == 0 and heaps[i].account.openings == 0:
-                return i
+        if not heaps[i].open and heap_is_abandoned(&heaps[i]):
+            return i
     return heaps_used
 
 
@@ -180,7 +194,7 @@ cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil:
 
 cdef heap_t *heap_default() noexcept nogil:
     cdef int error
-    if likely(heaps_used > 0):
+    if likely(atomic_load_32_acquire(&heaps_used) > 0):
         return &heaps[0]
     lock_take(&heaps_lock)
     error = start_default()
@@ -190,13 +204,15 @@ cdef heap_t *heap_default() noexcept nogil:
 
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
+    lock_take(&heaps_lock)  # nobody makes another heap of the record meanwhile
     heap.open = False
-    if heap.account.locked:
+    if account_is_locked(&heap.account):
         heap_lock(heap, False)
     heap_trim(heap)
+    lock_drop(&heaps_lock)
 
 
 cdef void heap_wipe_all() noexcept nogil:
     cdef size_t i
-    for i in range(heaps_used):
-        heap_wipe(&heaps[i])
+    for i in range(atomic_load_32_acquire(&heaps_used)):
+        heap_wipe_at_once(&heaps[i])

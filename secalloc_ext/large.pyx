@@ -25,7 +25,8 @@ of the latter.
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
-from secalloc_ext.frame cimport CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_t
+from secalloc_ext.frame cimport (
+    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_random
@@ -190,11 +191,11 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
         # Under the lock: a fork in another thread copies what is live, and must be able to read it.
-        recycled = object.kind == KIND_LARGE_FREE
+        recycled = frame_kind(object) == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
-        object.kind = KIND_LARGE
-        if recycled or account.locked:
+        frame_mark(object, KIND_LARGE)
+        if recycled or account_is_locked(account):
             settle(object)
         object.object_bytes = size
         object.canary = rng_secret(rng)
@@ -213,7 +214,7 @@ cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
         fatal_error("pointer was not allocated here")
     if p != large_object(object):
         fatal_error("pointer into the middle of an object")
-    if object.kind != KIND_LARGE:
+    if frame_kind(object) != KIND_LARGE:
         fatal_error("double free")
 
 
@@ -227,7 +228,9 @@ cdef size_t size_checked(const frame_t *object) noexcept nogil:
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
     check_pointer(object, p)
     # What is closed at present is checked when it is freed.
-    return object.object_bytes if object.access == ACCESS_NONE or object.account.locked else size_checked(object)
+    if object.access == ACCESS_NONE or account_is_locked(object.account):
+        return object.object_bytes
+    return size_checked(object)
 
 
 cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil:
@@ -259,11 +262,11 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     cdef size_t size
     lock_take(&account.lock)
     check_pointer(object, p)
-    if object.access != ACCESS_READ_WRITE or account.locked:
+    if object.access != ACCESS_READ_WRITE or account_is_locked(account):
         expose(object)
         object.access = ACCESS_READ_WRITE
     size = size_checked(object)
-    object.kind = KIND_LARGE_FREE
+    frame_mark(object, KIND_LARGE_FREE)
     pool.live -= 1
     pool.live_bytes -= size
     lock_drop(&account.lock)
@@ -280,7 +283,7 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
 
 
 cdef void large_zero(frame_t *object) noexcept nogil:
-    cdef bint closed = object.access != ACCESS_READ_WRITE or object.account.locked
+    cdef bint closed = object.access != ACCESS_READ_WRITE or account_is_locked(object.account)
     if closed:
         expose(object)
     wipe(large_object(object), object.object_bytes)

@@ -8,7 +8,7 @@ Invariants
     - chunk_used of a chunk is the number of its pieces that are slabs.
 """
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release
-from secalloc_ext.frame cimport frame_t
+from secalloc_ext.frame cimport account_is_locked, frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_settle
 from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX, fatal_error
@@ -69,7 +69,7 @@ cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *erro
             return False
     for i in range(count):
         link(pieces, first + i)
-        if pieces.account.locked and heaplock_settle(first + i) != ERROR_NONE:
+        if account_is_locked(pieces.account) and heaplock_settle(first + i) != ERROR_NONE:
             fatal_error("protection cannot be changed")
     return True
 

@@ -11,8 +11,8 @@ secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free an
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
-    atomic_load_relaxed, atomic_set_bit_release, bytes_are_zero, fatal_error, flush_lines, load_64, rotate_right,
-    state_load, state_store, store_64, unlikely, wipe, wipe_slot)
+    atomic_load_16_relaxed, atomic_load_relaxed, atomic_set_bit_release, atomic_store_16_relaxed, bytes_are_zero,
+    fatal_error, flush_lines, load_64, rotate_right, store_64, unlikely, wipe, wipe_slot)
 
 cdef enum:
     STATE_LIVE = 0x8000
@@ -46,11 +46,11 @@ cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const u
 cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, uint32_t slot_bytes,
                                size_t size) noexcept nogil:
     """Make a free slot live. Ends the process when the slot was written to after it was freed."""
-    if unlikely(state_load(state) != 0):
+    if unlikely(atomic_load_16_relaxed(state) != 0):
         fatal_error("damaged metadata")
     if unlikely(not bytes_are_zero(slot, slot_bytes)):
         fatal_error("write after free")
-    state_store(state, <uint16_t>(STATE_LIVE | size))
+    atomic_store_16_relaxed(state, <uint16_t>(STATE_LIVE | size))
     canary_fill(secret, slot + size, slot + slot_bytes, size)
     return slot
 
@@ -68,7 +68,7 @@ cdef inline uint32_t slot_index(const frame_t *slab, const void *p) noexcept nog
 
 cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil:
     """The requested size of a live slot, its canary checked. Ends the process for a free or damaged slot."""
-    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
     cdef uint8_t *slot = slab.start + index * slab.slot_bytes
     cdef size_t size = state & STATE_SIZE
     if unlikely(not state & STATE_LIVE):
@@ -80,7 +80,7 @@ cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil
 
 cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
     """Wipe a live slot. It is nobody's then, until slot_give."""
-    state_store(slab.states + index, 0)
+    atomic_store_16_relaxed(slab.states + index, 0)
     wipe_slot(slab.start + index * slab.slot_bytes, slab.slot_bytes)
 
 
@@ -90,15 +90,19 @@ cdef inline void slot_flush(const frame_t *slab, uint32_t index) noexcept nogil:
 
 
 cdef inline bint slot_give(const frame_t *slab, uint32_t index) noexcept nogil:
-    """Give a closed slot back to its slab's bitmap, from any thread. Answers whether its whole word is free now."""
-    if unlikely(atomic_set_bit_release(slab.bitmap + (index >> 6), index & 63)):
+    """Give a closed slot back to its slab's bitmap, from any thread. Answers whether its whole word is free now.
+
+    The record is not read any more once the bit is set: the slab may be retired in that moment.
+    """
+    cdef uint64_t *word = slab.bitmap + (index >> 6)
+    if unlikely(atomic_set_bit_release(word, index & 63)):
         fatal_error("double free")
-    return atomic_load_relaxed(slab.bitmap + (index >> 6)) == <uint64_t>-1
+    return atomic_load_relaxed(word) == <uint64_t>-1
 
 
 cdef inline void slot_zero(const frame_t *slab, uint32_t index) noexcept nogil:
     """Zero the object in a slot, if one lives there; it goes on living."""
-    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
     if state & STATE_LIVE:
         wipe(slab.start + index * slab.slot_bytes, state & STATE_SIZE)
         slot_flush(slab, index)
