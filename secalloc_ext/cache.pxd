@@ -42,6 +42,8 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
     bint shadowed          # during a fork: copied for the child
+    uint16_t *copied       # and the states of the slots that were copied; 0: not
+    size_t copied_bytes
     cache_t *caches
     cache_t *idle
     pieces_t pieces

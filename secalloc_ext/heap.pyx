@@ -27,7 +27,7 @@ from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
-    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
+    atomic_load_pointer, atomic_store_16_release, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
     fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
 from secalloc_ext.rng cimport rng_byte, rng_fill
@@ -463,8 +463,8 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
         return False
     if size > old:
         wipe(slot + old, size - old)
-    atomic_store_16_relaxed(slab.states + index, <uint16_t>(STATE_LIVE | size))
     canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
+    atomic_store_16_release(slab.states + index, <uint16_t>(STATE_LIVE | size))
     return True
 
 

@@ -190,7 +190,7 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+        # All under the lock: a fork in another thread copies what is live, and must find it whole, and readable.
         recycled = frame_kind(object) == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
@@ -199,13 +199,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
             settle(object)
         object.object_bytes = size
         object.canary = rng_secret(rng)
+        slack_fill(object)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
         pool.live_committed += object.piece_bytes
     lock_drop(&account.lock)
-    if object != NULL:
-        slack_fill(object)
     return object
 
 

@@ -63,6 +63,16 @@ cdef void slab_give(frame_t *slab, size_t word, uint64_t bits) noexcept nogil:
     atomic_or_release(slab.bitmap + word, bits)
 
 
+cdef void slab_restore(frame_t *slab, size_t word, uint64_t taken) noexcept nogil:
+    """Make the bitmap from the states: all that is not live is free, but `taken` in one word."""
+    cdef uint32_t i
+    for i in range(words_of(slab)):
+        slab.bitmap[i] = ALL & ~taken if i == word else ALL
+    for i in range(slab.slots):
+        if slab.states[i] & STATE_LIVE:
+            slab.bitmap[i >> 6] &= ~(<uint64_t>1 << (i & 63))
+
+
 cdef bint slab_is_empty(const frame_t *slab) noexcept nogil:
     cdef size_t word
     for word in range(words_of(slab)):

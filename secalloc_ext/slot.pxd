@@ -11,8 +11,9 @@ secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free an
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
-    atomic_load_16_relaxed, atomic_load_relaxed, atomic_set_bit_release, atomic_store_16_relaxed, bytes_are_zero,
-    fatal_error, flush_lines, load_64, rotate_right, store_64, unlikely, wipe, wipe_slot)
+    atomic_load_16_relaxed, atomic_load_relaxed, atomic_set_bit_release, atomic_store_16_relaxed,
+    atomic_store_16_release, bytes_are_zero, fatal_error, flush_lines, load_64, rotate_right, store_64, unlikely, wipe,
+    wipe_slot)
 
 cdef enum:
     STATE_LIVE = 0x8000
@@ -50,8 +51,8 @@ cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, 
         fatal_error("damaged metadata")
     if unlikely(not bytes_are_zero(slot, slot_bytes)):
         fatal_error("write after free")
-    atomic_store_16_relaxed(state, <uint16_t>(STATE_LIVE | size))
     canary_fill(secret, slot + size, slot + slot_bytes, size)
+    atomic_store_16_release(state, <uint16_t>(STATE_LIVE | size))  # a fork copies what is live: then it has a canary
     return slot
 
 

@@ -1,29 +1,20 @@
 """The heap under C threads that run at the same time, which Python threads seldom do."""
 import ctypes
-import shlex
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
 from support import capi
 from support.children import succeed
 from support.fixtures import nothing_leaks  # noqa: F401
-from support.hammer import functions, load
+from support.hammer import Plan, build, functions, load
 from support.threads import in_threads
 
 from secalloc_ext.heapobject import DEFAULT
-
-SOURCE = Path(__file__).parent / "support" / "hammer.c"
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """support/hammer.c, compiled."""
-    path = tmp_path_factory.mktemp("hammer") / "hammer.so"
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O2", "-shared", "-fPIC", "-pthread", "-o", path, SOURCE], check=True)
-    return path
+    return build(tmp_path_factory.mktemp("hammer"))
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +22,27 @@ def hammer(library):
     return load(library)
 
 
-@pytest.mark.parametrize(("threads", "generations", "rounds"), [(1, 1, 200_000), (2, 2, 100_000), (8, 4, 15_000),
-                                                                (32, 10, 500)])  # fmt: skip
-def test_threads_that_exchange_objects_break_no_contract(hammer, threads, generations, rounds):
-    assert hammer(functions(), threads, generations, rounds, 7) == 0
+@pytest.mark.parametrize(
+    ("threads", "lives", "rounds"), [(1, 1, 100_000), (2, 2, 50_000), (8, 4, 8_000), (32, 10, 300)]
+)
+@pytest.mark.parametrize("small", [True, False], ids=["small", "all kinds"])
+def test_threads_that_exchange_objects_break_no_contract(hammer, threads, lives, rounds, small):
+    plan = Plan(threads=threads, lives=lives, rounds=rounds, small=small, seed=7)
+    assert hammer(functions(), plan) == 0
+    assert plan.operations >= threads * lives
     assert DEFAULT.is_valid()
 
 
 def test_the_hammer_sees_broken_contracts(hammer):
     """The positive control: libc's malloc, filled with ones, does not answer zeroed memory."""
     libc = ctypes.CDLL(None)
-    others = {name: ctypes.cast(getattr(libc, name), ctypes.c_void_p).value for name in ("malloc", "realloc", "free")}
+    others = {
+        name: ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
+        for name in ("malloc", "realloc", "free", "aligned_alloc")
+    }
     others["usable_size"] = ctypes.cast(libc.malloc_usable_size, ctypes.c_void_p).value
-    assert hammer(functions(**others), 2, 1, 1_000, 7) > 0
+    plan = Plan(threads=2, lives=1, rounds=1_000, seed=7)
+    assert hammer(functions(**others, guarded_alloc=None, protect=None), plan) > 0
 
 
 def test_threads_at_the_memlock_limit_break_no_contract(library):
@@ -52,11 +51,11 @@ def test_threads_at_the_memlock_limit_break_no_contract(library):
         import sys
         from secalloc_ext.heapobject import DEFAULT
         from support import hostile
-        from support.hammer import functions, load
+        from support.hammer import Plan, functions, load
         hammer = load(sys.argv[1])
         hostile.become_ordinary_user()
         hostile.limit("RLIMIT_MEMLOCK", 1 << 20)
-        assert hammer(functions(), 4, 3, 10_000, 13) == 0
+        assert hammer(functions(), Plan(threads=4, lives=3, rounds=10_000, seed=13)) == 0
         stats = DEFAULT.stats()
         assert stats.live == 0 and 900_000 < stats.committed_peak <= 1 << 20, stats
         assert DEFAULT.is_valid()
@@ -65,10 +64,71 @@ def test_threads_at_the_memlock_limit_break_no_contract(library):
     )
 
 
+FORKING = """
+import os, secalloc, sys
+from secalloc_ext.heapobject import DEFAULT
+from support import capi
+from support.hammer import Plan, functions, load
+hammer = load(sys.argv[1])
+secalloc.configure(on_fork=sys.argv[2], hardening=sys.argv[3])
+copies = sys.argv[2] == "copy"
+"""
+
+
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+@pytest.mark.parametrize("on_fork", ["isolate", "copy"])
+@pytest.mark.parametrize("small", [True, False], ids=["small", "all kinds"])
+def test_forks_while_threads_allocate_give_children_that_work(library, on_fork, hardening, small):
+    succeed(
+        FORKING
+        + """
+plan = Plan(threads=3, lives=4, rounds=int(sys.argv[4]), small=int(sys.argv[5]), forks=20, copies=copies, seed=3)
+assert hammer(functions(), plan) == 0
+assert DEFAULT.is_valid() and DEFAULT.stats().live == 0
+""",
+        library, on_fork, hardening, 20_000 if small else 4_000, int(small),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("expected", [0, 1])
+def test_the_hammer_sees_a_child_that_does_not_have_what_it_should(library, expected):
+    """The positive control: the heap has the other policy than the plan says."""
+    succeed(
+        FORKING + "assert hammer(functions(), Plan(threads=1, lives=1, rounds=9, forks=1, copies=not copies)) == 1",
+        library, ["copy", "isolate"][expected], "fast",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+def test_a_copied_heap_is_whole_in_the_child_whatever_c_threads_were_about(library, hardening):
+    """Threads that allocate and free without a lock are not stopped by a fork."""
+    succeed(
+        FORKING
+        + """
+import threading
+thread = threading.Thread(target=hammer, args=(functions(), Plan(threads=3, lives=1, rounds=300_000, small=1, seed=5)))
+thread.start()
+forks = 0
+while thread.is_alive() or forks < 10:
+    pid = os.fork()
+    if pid == 0:
+        objects = [capi.malloc(size) for size in range(300) for _ in range(20)] if DEFAULT.is_valid() else []
+        for p in objects:
+            capi.free(p)
+        os._exit(0 if objects and DEFAULT.is_valid() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    forks += 1
+thread.join()
+assert DEFAULT.is_valid()
+""",
+        library, "copy", hardening,
+    )  # fmt: skip
+
+
 def test_statistics_trim_and_python_threads_go_on_while_c_threads_hammer(hammer):
     def work(i):
         if i == 0:
-            assert hammer(functions(), 3, 3, 20_000, 11) == 0
+            assert hammer(functions(), Plan(threads=3, lives=3, rounds=8_000, seed=11)) == 0
             return
         for _ in range(300):
             capi.free(capi.malloc(100 * i))
