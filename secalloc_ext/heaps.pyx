@@ -24,7 +24,7 @@ cdef lock_t heaps_lock               # creation and closing of heaps; outermost
 lock_init(&heaps_lock)
 cdef heap_t[HEAPS_MAX] heaps
 cdef uint32_t heaps_used = 0
-cdef bint started = False            # the reservation is there and the handlers are installed
+cdef bint started = False            # the reservation is there
 cdef size_t wish_reservation = 0     # what heap_configure asked for, before the first use
 cdef heap_options_t wish             # of the default heap
 heap_options_init(&wish, False)
@@ -85,10 +85,14 @@ cdef int start() noexcept nogil:
     if error == ERROR_NONE:
         error = heap_threads_init()
     if error == ERROR_NONE:
-        error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
+        error = handlers_error
     if error == ERROR_NONE:
         started = True
     return error
+
+
+# At import: a fork in one thread may meet the first use in another, which must not hold a lock then.
+cdef int handlers_error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
 
 
 # --- heaps ------------------------------------------------------------------------------------------------------------
