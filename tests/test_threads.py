@@ -36,11 +36,9 @@ def test_threads_that_exchange_objects_break_no_contract(hammer, threads, lives,
 def test_the_hammer_sees_broken_contracts(hammer):
     """The positive control: libc's malloc, filled with ones, does not answer zeroed memory."""
     libc = ctypes.CDLL(None)
-    others = {
-        name: ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
-        for name in ("malloc", "realloc", "free", "aligned_alloc")
-    }
-    others["usable_size"] = ctypes.cast(libc.malloc_usable_size, ctypes.c_void_p).value
+    names = {"malloc": "malloc", "realloc": "realloc", "free": "free", "usable_size": "malloc_usable_size",
+             "aligned_alloc": "memalign"}  # fmt: skip
+    others = {name: ctypes.cast(getattr(libc, libcs), ctypes.c_void_p).value for name, libcs in names.items()}
     plan = Plan(threads=2, lives=1, rounds=1_000, seed=7)
     assert hammer(functions(**others, guarded_alloc=None, protect=None), plan) > 0
 

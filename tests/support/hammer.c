@@ -71,9 +71,10 @@ static void commit_fault(struct work *work)
 #if defined(FAULT_RACE)
     work->shared[0]++; /* all threads, without a lock */
 #elif defined(FAULT_OVERFLOW)
-    char *volatile p = malloc(16);
-    p[16] = 1;
-    free(p);
+    volatile size_t size = 16; /* which the compiler, and so UBSan, does not know */
+    volatile char *p = malloc(size);
+    p[size] = 1;
+    free((void *)p);
 #elif defined(FAULT_SHIFT)
     volatile int by = 40;
     work->random += (uint64_t)(1 << by);
