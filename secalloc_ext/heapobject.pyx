@@ -270,6 +270,13 @@ cdef class Heap:
         """Most bytes of secret pages; None if unlimited."""
         return self.get().account.limit or None
 
+    @property
+    def hardening(self):
+        """The knobs of placement by name, as `configure` describes them."""
+        cdef heap_t *heap = self.get()
+        return {"quarantine": heap.quarantine.slots, "quarantine_large": heap.large.quarantine_places,
+                "gap_frames": heap.account.gap_frames}
+
     def stats(self):
         """Count what the heap holds, as `HeapStats`. Walks all of it."""
         cdef audit_t audit
