@@ -1,14 +1,16 @@
-from typing import Self
+from typing import Self, final
 
 from secalloc_ext.heapobject import Heap
 
 WAYS: dict[str, int]
 
+@final
 class Peer:
     def __new__(cls, alloc: int = 0, release: int = 0, way: str = "plain", heap: Heap | None = None) -> Self: ...
     def pair(self, size: int, rounds: int) -> float: ...
     def hand_over(self, size: int, rounds: int) -> float: ...
 
+@final
 class Stand:
     def __new__(cls, peer: Peer, size: int, live: int, seed: int = 1) -> Self: ...
     @property

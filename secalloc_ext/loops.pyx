@@ -1,8 +1,9 @@
-# cython: language_level=3
+# cython: language_level=3, auto_pickle=False
 """Layer 4: timed loops over an allocator's C functions, so that no Python call is inside what is timed.
 
 For `secalloc bench` and benchmarks/. A peer is known by the addresses of its functions; see loops.h for the loops.
 """
+cimport cython
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from secalloc_ext.heap cimport heap_alloc, heap_free
@@ -11,6 +12,7 @@ from secalloc_ext.heapobject cimport Heap
 WAYS = {"plain": WAY_PLAIN, "wiping": WAY_WIPING, "at": WAY_AT}
 
 
+@cython.final
 cdef class Peer:
     """An allocator under measurement. All methods run without the GIL, and answer nanoseconds.
 
@@ -55,6 +57,7 @@ cdef class Peer:
         return checked(ns)
 
 
+@cython.final
 cdef class Stand:
     """Places for `live` objects of `size` bytes of one peer, and a scattered order in which they are visited."""
     cdef stand places
