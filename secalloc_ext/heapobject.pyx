@@ -338,6 +338,7 @@ cdef class Heap:
 
 
 @cython.final
+@cython.no_gc_clear  # a block in a cycle may end after it was found to be garbage: it needs `heap`
 cdef class UnlockedHeap:
     """What `Heap.unlocked` answers."""
     cdef Heap heap

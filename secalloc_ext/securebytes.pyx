@@ -79,6 +79,7 @@ cdef SecureBytes copy_of_buffer(object source, Heap heap):
 
 
 @cython.final
+@cython.no_gc_clear  # of a cycle, views may be released after it: they need `heap`. Another member breaks the cycle.
 cdef class SecureBytes:
     """Bytes on secret pages: of fixed size, writable, wiped when dropped.
 
@@ -451,6 +452,7 @@ cdef class SecureBytes:
 
 
 @cython.final
+@cython.no_gc_clear  # as SecureBytes
 cdef class Unlocked:
     """What `SecureBytes.unlocked` answers."""
     cdef SecureBytes target
