@@ -189,15 +189,16 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+        # Under the lock: a fork in another thread copies what is live, and must be able to read it. The kind comes when
+        # all else is there: a signal handler wipes what is live.
         recycled = object.kind == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
+        object.object_bytes = size
+        object.canary = rng_secret(rng)
         object.kind = KIND_LARGE
         if recycled or account.locked:
             settle(object)
-        object.object_bytes = size
-        object.canary = rng_secret(rng)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
@@ -279,13 +280,17 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
 
+cdef void large_wipe(frame_t *object) noexcept nogil:
+    wipe(large_object(object), object.object_bytes)
+    if object.care & CARE_FLUSH:
+        flush_lines(object.start, object.piece_bytes)
+
+
 cdef void large_zero(frame_t *object) noexcept nogil:
     cdef bint closed = object.access != ACCESS_READ_WRITE or object.account.locked
     if closed:
         expose(object)
-    wipe(large_object(object), object.object_bytes)
-    if object.care & CARE_FLUSH:
-        flush_lines(object.start, object.piece_bytes)
+    large_wipe(object)
     if closed:
         settle(object)
 

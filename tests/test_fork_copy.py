@@ -168,7 +168,7 @@ def test_a_child_s_heap_is_whole_though_threads_allocate_and_free_meanwhile(hamm
         churn = hammer.load_churn(sys.argv[1])
         overlaps, codes = [], []
         for _ in range(12):
-            thread = threading.Thread(target=churn, args=[hammer.functions(), objects, 20_000, 32, 200])
+            thread = threading.Thread(target=churn, args=[hammer.functions(), objects, 20_000, 32, 80])
             thread.start()
             pid = os.fork()
             if pid == 0:
