@@ -513,6 +513,17 @@ cdef void heap_restore(heap_t *heap) noexcept nogil:
     lock_drop(&heap.account.lock)
 
 
+cdef void heap_abandon(heap_t *heap) noexcept nogil:
+    """Unpin the slabs of all threads, of which none allocates in the heap any more. They may be freeing in it."""
+    cdef cache_t *cache
+    lock_take(&heap.account.lock)
+    cache = heap.caches
+    while cache != NULL:
+        cache_flush(cache)
+        cache = cache.next
+    lock_drop(&heap.account.lock)
+
+
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""

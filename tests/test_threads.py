@@ -1,5 +1,6 @@
 """The heap under C threads that run at the same time, which Python threads seldom do."""
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import capi
@@ -8,6 +9,7 @@ from support.fixtures import hammer_library, nothing_leaks  # noqa: F401
 from support.hammer import functions, load
 from support.threads import in_threads
 
+from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 
 
@@ -67,3 +69,12 @@ def test_statistics_trim_and_python_threads_go_on_while_c_threads_hammer(hammer)
     assert DEFAULT.is_valid()
     DEFAULT.trim()
     assert DEFAULT.stats().committed == DEFAULT.stats().slab_bytes
+
+
+def test_a_closed_heap_is_given_back_though_threads_that_used_it_live_on():
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(600):  # of at most 256 at a time
+            heap = Heap(f"of request {i}", quarantine=i % 2 * 100)
+            list(pool.map(lambda size, heap=heap: len(SecureBytes(size, heap=heap)), [8, 100, 5000, 20_000]))
+            assert heap.stats().caches > 0
+            del heap
