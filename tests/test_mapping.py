@@ -335,6 +335,29 @@ def test_no_mapping_left_at_growth_is_an_error_that_says_so(size):
     )
 
 
+@pytest.mark.parametrize("kept", [1, 20])
+def test_a_heap_whose_pages_cannot_be_released_keeps_them_and_goes_on(kept):
+    succeed(
+        """
+        import sys
+        from secalloc import Heap, SecureBytes
+        from support import hostile
+        heap = Heap("full")
+        keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
+        large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
+        del keys[int(sys.argv[1]):], large
+        committed = heap.stats().committed
+        with hostile.NoMappingLeft(and_one_more=True):
+            heap.trim()
+            assert heap.stats().committed == committed
+        assert heap.is_valid()
+        heap.trim()
+        assert heap.stats().committed < committed
+        """,
+        kept,
+    )
+
+
 @pytest.mark.parametrize("megabytes", [350, 1_000, 4_000])
 def test_a_limited_address_space_gets_a_smaller_reservation(megabytes):
     succeed(
