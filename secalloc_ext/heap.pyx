@@ -208,7 +208,8 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
 
 
 cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay."""
+    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The account's lock is
+    held, as any thread may come here for want of memory while another is locking the heap."""
     cdef size_t place
     cdef uint32_t index = 0
     cdef frame_t *slab
@@ -242,15 +243,17 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
+            lock_take(&heap.account.lock)
             quarantine_end(heap)
+            lock_drop(&heap.account.lock)
             trim_others(heap)
             if not cache_refill(cache, bin_index, &secalloc_error):
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
     if object == NULL:
-        quarantine_end(heap)
         lock_take(&heap.account.lock)
+        quarantine_end(heap)
         cache_flush(cache)
         caches_tidy(heap, 0)
         lock_drop(&heap.account.lock)
@@ -528,8 +531,8 @@ cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
-    quarantine_end(heap)
     lock_take(&heap.account.lock)
+    quarantine_end(heap)
     if thread != NULL and thread.caches[heap.index] != NULL:
         cache_flush(thread.caches[heap.index])
     large_drop(&heap.large, 0)
