@@ -4,8 +4,8 @@
 The object's header is an ordinary Python object without secret content; `data` is the slot. Where a method makes
 secret bytes of secret bytes, the result is a SecureBytes in the same heap.
 
-Thread safety: as bytearray's, each operation is atomic under the GIL, but for reads from a file descriptor, which
-release it while no other thread can see the bytes.
+Thread safety: as bytearray's, each operation is atomic under the GIL, but for reads from a file descriptor and of
+random bytes, which release it while no other thread can see the object: not even the garbage collector knows it then.
 """
 import os
 
@@ -29,6 +29,8 @@ cdef extern from "<string.h>" nogil:
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
+    void PyObject_GC_Track(object o)
+    void PyObject_GC_UnTrack(object o)
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buffer, size_t size)
@@ -218,8 +220,10 @@ cdef class SecureBytes:
         cdef Py_ssize_t count = index_size(size)
         cdef SecureBytes result = securebytes_new(count, where, guarded)
         cdef int error
+        PyObject_GC_UnTrack(result)
         with nogil:
             error = mapping_random(result.data, <size_t>result.size)
+        PyObject_GC_Track(result)
         if error != ERROR_NONE:
             PyErr_SetFromErrno(OSError)
         return result
@@ -543,6 +547,7 @@ cdef SecureBytes read_all(int fd, Heap heap):
     cdef void *grown
     # One byte more than expected, so that the read that finds the end needs no growth.
     cdef SecureBytes result = securebytes_new(min(expected, PY_SSIZE_T_MAX - 1) + 1 if expected else READ_BYTES, heap)
+    PyObject_GC_UnTrack(result)
     while got > 0:
         if count == result.size:
             grown = heap_realloc(heap.get(), result.data, <size_t>result.size * 2, False)
@@ -564,4 +569,5 @@ cdef SecureBytes read_all(int fd, Heap heap):
         raise_error(heap.get(), count)
     result.data = <unsigned char *>grown
     result.size = count
+    PyObject_GC_Track(result)
     return result

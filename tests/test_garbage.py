@@ -1,5 +1,10 @@
-"""Objects in reference cycles, which the garbage collector takes apart in an order of its own."""
+"""Objects that the garbage collector knows: those in cycles it takes apart in an order of its own."""
+import fcntl
 import gc
+import os
+import struct
+import termios
+import threading
 import weakref
 
 import pytest
@@ -54,3 +59,26 @@ def test_a_view_released_late_in_the_collection_finds_the_heap():
             gc.collect()
         assert ctypes.string_at(id(None) + 16, 64) == behind_none
     """)
+
+
+def secrets_known():
+    return {id(known) for known in gc.get_objects() if isinstance(known, SecureBytes)}
+
+
+def test_what_is_being_read_without_the_gil_is_known_to_nobody():
+    """A thread that got hold of it could wipe it, and the read go on into memory that is another object's by then."""
+    before = secrets_known()
+    reading, writing = os.pipe()
+    read = []
+    thread = threading.Thread(target=lambda: read.append(SecureBytes.from_file(reading)))
+    thread.start()
+    os.write(writing, b"begun")
+    while struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"    "))[0] > 0:
+        pass
+    assert secrets_known() <= before
+    os.close(writing)
+    thread.join()
+    os.close(reading)
+    assert read == [b"begun"]
+    assert secrets_known() - before == {id(read[0])}  # the control: in the end it is known
+    assert gc.is_tracked(SecureBytes.random(8))
