@@ -301,9 +301,9 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     cdef size_t old = object.object_bytes
     if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
+    lock_take(&account.lock)  # a fork in another thread copies the object with its canary as its size says
     if size > old:
         wipe(object.start + old, size - old)
-    lock_take(&account.lock)
     object.object_bytes = size
     pool.live_bytes += size - old
     slack_fill(object)

@@ -185,6 +185,37 @@ def test_a_child_s_heap_is_whole_though_threads_allocate_and_free_meanwhile(hamm
     )
 
 
+def test_a_large_object_that_a_thread_resizes_meanwhile_is_whole_in_the_child():
+    succeed(
+        """
+        import os, threading, warnings
+        from secalloc import configure
+        from support import capi
+        warnings.simplefilter("ignore", DeprecationWarning)
+        configure(on_fork="copy")
+        p = capi.malloc(1_000_000)
+        stop = threading.Event()
+
+        def resize():
+            while not stop.is_set():
+                assert capi.realloc(p, 600_000) == capi.realloc(p, 1_000_000) == p
+
+        thread = threading.Thread(target=resize)
+        thread.start()
+        codes = []
+        for _ in range(30):
+            pid = os.fork()
+            if pid == 0:
+                capi.usable_size(p)  # looks at the canary
+                os._exit(0)
+            codes.append(os.waitpid(pid, 0)[1])
+        stop.set()
+        thread.join()
+        assert codes == [0] * 30, codes
+        """
+    )
+
+
 def test_forks_in_a_row_leave_nothing_behind_in_the_parent(backend):
     succeed(
         MAKE
