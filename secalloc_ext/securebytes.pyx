@@ -12,7 +12,7 @@ import os
 cimport cython
 from cpython.buffer cimport (
     PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
-    PyBuffer_ToContiguous, PyObject_GetBuffer)
+    PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
@@ -66,6 +66,23 @@ cdef Heap heap_or_default(object heap):
     return <Heap>heap
 
 
+cdef unsigned char *copy_items(unsigned char *to, const char *items, const Py_buffer *view, int dimension) noexcept:
+    """Copy what one dimension holds, in C order, straight to `to`; answers where it ends. PyBuffer_ToContiguous would
+    leave each row in ordinary memory as well."""
+    cdef Py_ssize_t i
+    cdef const char *item
+    for i in range(view.shape[dimension]):
+        item = items + i * view.strides[dimension]
+        if view.suboffsets != NULL and view.suboffsets[dimension] >= 0:
+            item = (<const char **>item)[0] + view.suboffsets[dimension]
+        if dimension + 1 < view.ndim:
+            to = copy_items(to, item, view, dimension + 1)
+        else:
+            memcpy(to, item, <size_t>view.itemsize)
+            to += view.itemsize
+    return to
+
+
 cdef SecureBytes copy_of_buffer(object source, Heap heap):
     """A SecureBytes with the bytes of any object that has a buffer, in C order."""
     cdef Py_buffer view
@@ -73,8 +90,10 @@ cdef SecureBytes copy_of_buffer(object source, Heap heap):
     PyObject_GetBuffer(source, &view, PyBUF_FULL_RO)
     try:
         result = securebytes_new(view.len, heap)
-        if view.len > 0:
-            PyBuffer_ToContiguous(result.data, &view, view.len, b"C")
+        if PyBuffer_IsContiguous(&view, b"C"):
+            memcpy(result.data, view.buf, <size_t>view.len)
+        elif view.len > 0:
+            copy_items(result.data, <const char *>view.buf, &view, 0)
     finally:
         PyBuffer_Release(&view)
     return result
