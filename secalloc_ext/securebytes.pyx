@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 from libc.string cimport memchr, memcpy
-from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, slice_length
+from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, is_size, slice_length
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
 from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_realloc, heap_unpin, heap_zero
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
@@ -131,15 +131,14 @@ cdef class SecureBytes:
     def __init__(self, source=0, encoding=None, errors=None, *, heap=None, guarded=False):
         cdef SecureBytes made
         cdef Heap where = heap_or_default(heap)
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size = 0
         if isinstance(source, str):
             if encoding is None:
                 raise TypeError("string argument without an encoding")
             made = encoded(source, encoding, errors or "strict", where)
         elif encoding is not None or errors is not None:
             raise TypeError("encoding or errors without a string argument")
-        elif hasattr(type(source), "__index__"):
-            size = index_size(source)
+        elif is_size(source, &size):
             made = securebytes_new(size, where, guarded)
         else:
             made = copy_of_buffer(source, where)

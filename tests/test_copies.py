@@ -42,7 +42,7 @@ def test_any_part_of_any_array_is_copied_as_numpy_does(seed):
 @pytest.mark.parametrize("copy", ["SecureBytes(view)", "key.__setitem__(slice(None), view)", "key == view"])
 @pytest.mark.parametrize("leaking", [False, True], ids=["ours", "the control"])
 def test_a_copy_of_scattered_secret_bytes_leaves_none_in_ordinary_memory(copy, leaking):
-    """All ordinary memory is searched for the secret, which is known here in a code only: the search finds no needle."""
+    """All ordinary memory is searched for the secret, which is known here in a code only: it does not find itself."""
     found = succeed(
         """
         import os, sys
