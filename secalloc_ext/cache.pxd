@@ -29,7 +29,7 @@ cdef struct bin_t:         # a cache's stock of one class: the free slots of one
 
 cdef struct cache_t:
     heap_t *heap
-    const void *thread     # whose it is; itself while it is idle
+    const void *thread     # the one whose frees need no atomic: its own, in a heap that is never closed; else itself
     cache_t *next          # all caches of the heap
     cache_t *next_idle     # those whose thread is gone; the next thread adopts one
     rng_t rng
@@ -54,6 +54,7 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     uint64_t words_freed   # bitmap words that came wholly free since the last tidying
 
 cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept nogil  # stock an empty bin
+cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil  # heap's lock held: it is this thread's
 cdef void cache_leave(cache_t *cache) noexcept nogil       # heap's lock held: it waits for another thread
 cdef void cache_flush(cache_t *cache) noexcept nogil       # own thread, heap's lock held: give all back, pin nothing
 cdef void caches_tidy(heap_t *heap, size_t keep) noexcept nogil  # lock held: keep at most `keep` bytes of empty chunks

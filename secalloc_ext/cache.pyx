@@ -212,6 +212,11 @@ cdef void cache_flush(cache_t *cache) noexcept nogil:
         cache.bins[i].slab = NULL
 
 
+cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil:
+    """Where a heap can be closed, another thread then empties the bins while this one may be freeing."""
+    cache.thread = thread if cache.heap.index == 0 else <const void *>cache
+
+
 cdef void cache_leave(cache_t *cache) noexcept nogil:
     """The cache's thread is gone; the next that comes adopts it."""
     cache.thread = cache

@@ -13,22 +13,30 @@ live objects into it; the child moves it to the original's address, the parent u
     parent   chunk (not inherited)  --live slots-->  shadow (inherited)
     child    hole                   <----mremap----  shadow
 
-Only live slots are copied, as the first touch of a page is what costs. What another thread writes at the moment of the
-fork may be half copied, as with any fork; that thread is not there in the child.
+Only live slots are copied, as the first touch of a page is what costs. Other threads allocate and free slots meanwhile,
+without a lock. So behind a shadow of slabs lie the states that its slots had when they were copied, in ordinary memory;
+the child wipes a slot that was freed since, and an object made since is there, of zeros. What another thread writes at
+the moment of the fork may be half copied, as with any fork; that thread is not there in the child.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport cache_flush, cache_leave, cache_t, heap_t
+from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, fatal_error, state_load
+    ACCESS_NONE, mapping_commit, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, SLAB_SLOTS_MAX, fatal_error, state_load
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
-from secalloc_ext.slot cimport STATE_LIVE
+from secalloc_ext.sizeclass cimport BIN_COUNT
+from secalloc_ext.slab cimport slab_adopt
+from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_is_intact
+
+cdef enum:
+    COPIES_MAX = 100
+    STATES_BYTES = (SLAB_SLOTS_MAX * 2 + PAGE_BYTES - 1) & -PAGE_BYTES   # of one slab, whole pages
 
 
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
@@ -36,7 +44,36 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
 
 
-cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
+cdef size_t states_bytes(const frame_t *frame, const frame_t *first) noexcept nogil:
+    """Of the states behind the chunk's shadow, if it is one of slabs."""
+    return 0 if frame.kind in (KIND_LARGE, KIND_LARGE_FREE) else first.chunk_pieces * <size_t>STATES_BYTES
+
+
+cdef uint16_t *states_of(const frame_t *frame, const frame_t *first) noexcept nogil:
+    """Where a slab's are."""
+    return <uint16_t *>(first.shadow + first.chunk_pieces * frame.piece_bytes
+                        + <size_t>(frame - first) * <size_t>STATES_BYTES)
+
+
+cdef uint16_t copy_slot(const frame_t *slab, uint32_t index, uint8_t *copy) noexcept nogil:
+    """Copy a slot if it is live; answers its state then. Another thread may be making or wiping it: then it is copied
+    again. A canary that stays broken is an overflow, which the child shall find as well."""
+    cdef const uint8_t *slot = slab.start + index * <size_t>slab.slot_bytes
+    cdef uint16_t state = 0
+    cdef size_t size
+    cdef int _attempt
+    for _attempt in range(COPIES_MAX):
+        state = state_load(slab.states + index)
+        if not state & STATE_LIVE:
+            break
+        size = state & STATE_SIZE
+        memcpy(copy, slot, slab.slot_bytes)
+        if canary_is_intact(slab.canary, copy + size, copy + slab.slot_bytes, size):
+            break
+    return state
+
+
+cdef void copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept nogil:
     cdef uint32_t i
     cdef bint closed, was_open
     if frame.kind == KIND_LARGE:
@@ -49,9 +86,7 @@ cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     elif frame_is_slab(frame):
         was_open = heaplock_peek(frame)
         for i in range(frame.slots):
-            if state_load(frame.states + i) & STATE_LIVE:
-                memcpy(shadow + i * <size_t>frame.slot_bytes, frame.start + i * <size_t>frame.slot_bytes,
-                       frame.slot_bytes)
+            states[i] = copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
 
 
@@ -60,18 +95,21 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     cdef account_t *account = &heap.account
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
-    cdef size_t size
+    cdef size_t size, states
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if piece_offset(frame, first) == 0:
             size = first.chunk_pieces * frame.piece_bytes
-            first.shadow = mapping_reserve(size)
+            states = states_bytes(frame, first)
+            first.shadow = mapping_reserve(size + states)
             if first.shadow == NULL:
+                return False
+            if states > 0 and mapping_commit(first.shadow + size, states) != ERROR_NONE:
                 return False
             if mapping_create(first.shadow, frame.piece_bytes, frame.piece_bytes, first.chunk_pieces,
                               account.backend, account.flags, True) != ERROR_NONE:
                 return False
-        copy_live(frame, first.shadow + piece_offset(frame, first))
+        copy_live(frame, first.shadow + piece_offset(frame, first), states_of(frame, first))
         frame = chunk_piece(account, frame)
     return True
 
@@ -82,7 +120,7 @@ cdef void fork_discard(heap_t *heap) noexcept nogil:
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if first.shadow != NULL:
-            mapping_unreserve(first.shadow, first.chunk_pieces * frame.piece_bytes)
+            mapping_unreserve(first.shadow, first.chunk_pieces * frame.piece_bytes + states_bytes(frame, first))
             first.shadow = NULL
         frame = chunk_piece(&heap.account, frame)
 
@@ -118,12 +156,15 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *first
     cdef frame_t *following
     cdef cache_t *cache = heap.caches
+    cdef size_t i, states
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         following = chunk_piece(&heap.account, frame)
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
+        if frame_is_slab(frame):
+            slab_adopt(frame, states_of(frame, first))
         if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
@@ -131,11 +172,16 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if frame.kind == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
+            states = states_bytes(frame, first)
+            if states > 0:
+                mapping_unreserve(first.shadow + first.chunk_pieces * frame.piece_bytes, states)
             first.shadow = NULL
         frame = following
-    while cache != NULL:
-        if cache != own:
-            cache_flush(cache)
+    quarantine_clear(&heap.quarantine)
+    while cache != NULL:  # all that they had taken is free: some thread may have been about to take more
+        for i in range(BIN_COUNT):
+            cache.bins[i].word = cache.bins[i].freed = 0
+            cache.bins[i].slab = NULL
         cache = cache.next
     make_idle(heap, own)
     reseed(heap)

@@ -14,14 +14,16 @@ objects; slow paths only), the ranges lock of `chunk`.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t
+from secalloc_ext.cache cimport (
+    HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, frame_is_slab, frame_t)
 from secalloc_ext.heaplock cimport (
-    heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
+    heaplock_close, heaplock_enter, heaplock_force, heaplock_leave, heaplock_open, heaplock_peek, heaplock_restore,
+    heaplock_unforce, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_zero)
+    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
@@ -123,7 +125,7 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     cache = heap.idle
     if cache != NULL:
         heap.idle = cache.next_idle
-        cache.thread = thread
+        cache_enter(cache, thread)
     else:
         cache = <cache_t *>chunk_metadata(sizeof(cache_t))
         if cache == NULL or mapping_random(cache.rng.key, sizeof(cache.rng.key)) != ERROR_NONE:
@@ -132,7 +134,7 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
         else:
             rng_fill(&cache.rng)
             cache.heap = heap
-            cache.thread = thread
+            cache_enter(cache, thread)
             cache.next = heap.caches
             heap.caches = cache
     lock_drop(&heap.account.lock)
@@ -214,7 +216,8 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
 
 
 cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay."""
+    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The account's lock is
+    held, as any thread may come here for want of memory while another is locking the heap."""
     cdef size_t place
     cdef uint32_t index = 0
     cdef frame_t *slab
@@ -249,7 +252,9 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &error):
+            lock_take(&heap.account.lock)
             quarantine_end(heap)
+            lock_drop(&heap.account.lock)
             trim_others(heap)
             if not cache_refill(cache, bin_index, &error):
                 error_set(error)
@@ -257,8 +262,8 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
     if object == NULL:
-        quarantine_end(heap)
         lock_take(&heap.account.lock)
+        quarantine_end(heap)
         cache_flush(cache)
         caches_tidy(heap, 0)
         lock_drop(&heap.account.lock)
@@ -429,25 +434,19 @@ cdef bint heap_protect(void *p, int access) noexcept nogil:
     return large_protect(frame, p, access)
 
 
-cdef void slots_zero(frame_t *slab, uint32_t since, uint32_t end) noexcept nogil:
-    """Zero what lives in these slots, though the heap may be locked. No lock taken: a signal handler may do it."""
-    cdef bint was_open = heaplock_peek(slab)
-    cdef uint32_t i
-    for i in range(since, end):
-        slot_zero(slab, i)
-    heaplock_unpeek(slab, was_open)
-
-
 cdef void heap_zero(void *p) noexcept nogil:
     """Zero the bytes of one live object, whatever its protection. It stays."""
     cdef frame_t *frame = frame_at(p)
     cdef uint32_t index
+    cdef bint was_open
     if frame.kind == KIND_SLAB:
         slot_zero(frame, slot_index(frame, p))
     elif frame.kind == KIND_SLAB_LOCKED:
         index = slot_index(frame, p)
         lock_take(&frame.account.lock)
-        slots_zero(frame, index, index + 1)
+        was_open = heaplock_peek(frame)
+        slot_zero(frame, index)
+        heaplock_unpeek(frame, was_open)
         lock_drop(&frame.account.lock)
     elif frame.kind == KIND_LARGE:
         large_zero(frame)
@@ -511,24 +510,49 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 cdef void heap_wipe(heap_t *heap) noexcept nogil:
     """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
 
-    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
-    frees in this moment may be missed.
+    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it, at any instruction. What another
+    thread allocates or frees in this moment may be missed. What mprotect(2) had closed is open after it, and zero,
+    until heap_restore, or until its protection changes next.
     """
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
+    cdef uint32_t i
+    cdef bint was_open
     while frame != NULL:
-        if frame_is_slab(frame):
-            slots_zero(frame, 0, frame.slots)
-        elif frame.kind == KIND_LARGE:
-            large_zero(frame)
+        if frame_is_slab(frame) or frame.kind == KIND_LARGE:
+            was_open = heaplock_force(frame)
+            if frame.kind == KIND_LARGE:
+                large_wipe(frame)
+            else:
+                for i in range(frame.slots):
+                    slot_zero(frame, i)
+            heaplock_unforce(frame, was_open)
         frame = chunk_piece(&heap.account, frame)
+
+
+cdef void heap_restore(heap_t *heap) noexcept nogil:
+    """Close again what heap_wipe had to open."""
+    lock_take(&heap.account.lock)
+    heaplock_restore(&heap.account)
+    lock_drop(&heap.account.lock)
+
+
+cdef void heap_abandon(heap_t *heap) noexcept nogil:
+    """Unpin the slabs of all threads, of which none allocates in the heap any more. They may be freeing in it."""
+    cdef cache_t *cache
+    lock_take(&heap.account.lock)
+    cache = heap.caches
+    while cache != NULL:
+        cache_flush(cache)
+        cache = cache.next
+    lock_drop(&heap.account.lock)
 
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
-    quarantine_end(heap)
     lock_take(&heap.account.lock)
+    quarantine_end(heap)
     if thread != NULL and thread.caches[heap.index] != NULL:
         cache_flush(thread.caches[heap.index])
     large_drop(&heap.large, 0)

@@ -7,10 +7,12 @@ threads but those inside a block that lets them in.
     protection key   the pages are under a key that every thread is denied; a block changes a register of its thread
     mprotect(2)      the pages are inaccessible; a block opens them, then to C code in other threads as well
 
-The account's lock is held in every call but heaplock_peek and heaplock_unpeek, which a signal handler may make.
+The account's lock is held in every call but heaplock_force and heaplock_unforce, which a signal handler makes: at any
+moment, so also while pages are being opened or closed one by one, and then nothing tells which are open.
 
 Invariants
-    - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that.
+    - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that,
+      and between a signal and heaplock_restore, or the next change of lock, block or protection.
     - A slab's kind is KIND_SLAB_LOCKED exactly while the account is locked.
     - `pinned` only while locked.
 """
@@ -140,3 +142,30 @@ cdef void heaplock_unpeek(frame_t *frame, bint before) noexcept nogil:
             mapping_key_allow(account.key, False)
     elif account.openings == 0 and heaplock_settle(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
+
+
+cdef bint is_forced(const frame_t *frame) noexcept nogil:
+    """Whether its pages may be closed by mprotect(2)."""
+    return frame.kind == KIND_LARGE or frame.account.key == KEY_NONE
+
+
+cdef bint heaplock_force(frame_t *frame) noexcept nogil:
+    cdef bint allowed = True
+    if frame.account.key > 0:
+        allowed = mapping_key_allow(frame.account.key, True)
+    if is_forced(frame) and heaplock_expose(frame) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    return allowed
+
+
+cdef void heaplock_unforce(frame_t *frame, bint before) noexcept nogil:
+    if not before:
+        mapping_key_allow(frame.account.key, False)
+
+
+cdef void heaplock_restore(account_t *account) noexcept nogil:
+    cdef frame_t *frame = chunk_piece(account, NULL)
+    while frame != NULL:
+        if is_forced(frame) and frame.kind != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
+        frame = chunk_piece(account, frame)

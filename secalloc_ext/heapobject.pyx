@@ -18,7 +18,8 @@ from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim, heap_wipe)
+    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_restore,
+    heap_trim, heap_wipe)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
@@ -339,6 +340,7 @@ cdef class Heap:
         The objects stay alive: they are zero. For emergencies; see also `wipe_on_signal`.
         """
         heap_wipe(self.get())
+        heap_restore(self.heap)
 
     def is_valid(self):
         """Whether every slot, canary and sum is as it should be. Reads the whole heap; no other thread may use it."""
@@ -346,6 +348,7 @@ cdef class Heap:
 
 
 @cython.final
+@cython.no_gc_clear  # a block in a cycle may end after it was found to be garbage: it needs `heap`
 cdef class UnlockedHeap:
     """What `Heap.unlocked` answers."""
     cdef Heap heap
@@ -381,8 +384,9 @@ def wipe_on_signal(*signals, at_exit=True):
     """Wipe every heap when one of `signals` arrives, and when the process exits.
 
     What would have happened at the signal happens afterwards: the handler that was there runs, or the default action
-    is taken. Python code that goes on after that finds its secrets zero. SIGKILL cannot be caught, and need not: the
-    kernel zeroes secret pages before anybody gets them.
+    is taken. Python code that goes on after that finds its secrets zero, and the pages of a locked heap or a guarded
+    object may be open to C code until its next block or change of protection. SIGKILL cannot be caught, and need not:
+    the kernel zeroes secret pages before anybody gets them.
 
     Raises
     ------

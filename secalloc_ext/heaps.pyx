@@ -11,7 +11,7 @@ from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
 from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
 from secalloc_ext.heap cimport (
-    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim, heap_wipe)
+    heap_abandon, heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim, heap_wipe)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
@@ -190,10 +190,12 @@ cdef heap_t *heap_default() noexcept nogil:
 
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
-    heap.open = False
+    """No thread can allocate in it from now on, so that what the others had taken is nobody's."""
     if heap.account.locked:
         heap_lock(heap, False)
+    heap_abandon(heap)
     heap_trim(heap)
+    heap.open = False  # the record may be another heap's from here on
 
 
 cdef void heap_wipe_all() noexcept nogil:

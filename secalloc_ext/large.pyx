@@ -12,9 +12,10 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 
 Its pages can be made inaccessible or read-only while it lives.
 
-Freed, it is wiped, made inaccessible (so a late read or write faults, and no check for zeros is needed when it is
-handed out again) and kept in the pool up to `retain` bytes: a first touch of a secret page costs about ten times an
-ordinary one. Before it is up for reuse, it waits in a random place of the quarantine, until another takes that place.
+Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped, made inaccessible (so a late
+read or write faults, and no check for zeros is needed when it is handed out again) and kept in the pool up to `retain`
+bytes: a first touch of a secret page costs about ten times an ordinary one. Before it is up for reuse, it waits in a
+random place of the quarantine, until another takes that place.
 
 The account's lock guards the pool and an object's change of kind. Wiping happens outside it: a large_free first takes
 the object out of circulation (KIND_LARGE_FREE), then wipes.
@@ -28,7 +29,7 @@ from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reserv
 from secalloc_ext.frame cimport CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
-from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_random
+from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
 from secalloc_ext.prim cimport (
     ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
     wipe)
@@ -189,15 +190,16 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+        # Under the lock: a fork in another thread copies what is live, and must be able to read it. The kind comes when
+        # all else is there: a signal handler wipes what is live.
         recycled = object.kind == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
+        object.object_bytes = size
+        object.canary = rng_secret(rng)
         object.kind = KIND_LARGE
         if recycled or account.locked:
             settle(object)
-        object.object_bytes = size
-        object.canary = rng_secret(rng)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
@@ -254,9 +256,16 @@ cdef void large_retire(large_pool_t *pool, frame_t *object) noexcept nogil:
         pool_link(pool, object)
 
 
+cdef bint is_for_the_kernel(const large_pool_t *pool, const frame_t *object) noexcept nogil:
+    """Whether it is too big to keep, and the kernel zeroes its pages as it takes them back. Wiping would first have to
+    get every page that was never touched, and there may be none."""
+    return (object.piece_bytes > pool.retain and object.account.backend == BACKEND_SECRETMEM
+            and not object.care & CARE_FLUSH)
+
+
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
     cdef account_t *account = object.account
-    cdef size_t size
+    cdef size_t size, piece
     lock_take(&account.lock)
     check_pointer(object, p)
     if object.access != ACCESS_READ_WRITE or account.locked:
@@ -266,6 +275,12 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     object.kind = KIND_LARGE_FREE
     pool.live -= 1
     pool.live_bytes -= size
+    if is_for_the_kernel(pool, object):
+        piece = object.piece_bytes
+        if chunk_release(object) == ERROR_NONE:
+            pool.live_committed -= piece
+            lock_drop(&account.lock)
+            return
     lock_drop(&account.lock)
 
     wipe(object.start, object.piece_bytes)
@@ -279,13 +294,17 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
 
+cdef void large_wipe(frame_t *object) noexcept nogil:
+    wipe(large_object(object), object.object_bytes)
+    if object.care & CARE_FLUSH:
+        flush_lines(object.start, object.piece_bytes)
+
+
 cdef void large_zero(frame_t *object) noexcept nogil:
     cdef bint closed = object.access != ACCESS_READ_WRITE or object.account.locked
     if closed:
         expose(object)
-    wipe(large_object(object), object.object_bytes)
-    if object.care & CARE_FLUSH:
-        flush_lines(object.start, object.piece_bytes)
+    large_wipe(object)
     if closed:
         settle(object)
 
@@ -296,9 +315,9 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     cdef size_t old = object.object_bytes
     if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
+    lock_take(&account.lock)  # a fork in another thread copies the object with its canary as its size says
     if size > old:
         wipe(object.start + old, size - old)
-    lock_take(&account.lock)
     object.object_bytes = size
     pool.live_bytes += size - old
     slack_fill(object)

@@ -75,16 +75,14 @@ cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *erro
 
 
 cdef bint chunk_drop(pieces_t *pieces, frame_t *piece) noexcept nogil:
-    """Release the chunk of a piece if no piece of it is in use."""
+    """Release the chunk of a piece; no piece of it is in use. False where there is no map entry for the hole."""
     cdef frame_t *first = chunk_frame(piece.chunk_first)
     cdef size_t i, count = first.chunk_pieces
-    if first.chunk_used != 0:
-        return False
     for i in range(count):
         unlink(pieces, first + i)
     if chunk_release(first) == ERROR_NONE:
         return True
-    for i in range(count):               # no map entry to be had for the hole: it stays
+    for i in range(count):
         link(pieces, first + i)
     return False
 
@@ -101,12 +99,13 @@ cdef void pieces_drop(pieces_t *pieces, size_t keep) noexcept nogil:
     for i in range(PIECE_SIZES):
         piece = pieces.free[i]
         while piece != NULL and free_bytes > keep:
-            if chunk_frame(piece.chunk_first).chunk_used == 0:
-                free_bytes -= chunk_frame(piece.chunk_first).chunk_pieces * piece.piece_bytes
-                # Its pieces may stand anywhere in the list: begin again. Ends when nothing can be dropped.
-                piece = pieces.free[i] if chunk_drop(pieces, piece) else piece.next
-            else:
+            if chunk_frame(piece.chunk_first).chunk_used != 0:
                 piece = piece.next
+                continue
+            free_bytes -= chunk_frame(piece.chunk_first).chunk_pieces * piece.piece_bytes
+            if not chunk_drop(pieces, piece):
+                return
+            piece = pieces.free[i]  # the chunk's pieces may have stood anywhere in the list: begin again
 
 
 cdef void pieces_give(pieces_t *pieces, frame_t *piece) noexcept nogil:

@@ -1,5 +1,5 @@
 """Layer 2: a mapped piece as equal slots, its free bitmap and its states. A slab is a frame_t of kind KIND_SLAB."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 from secalloc_ext.frame cimport frame_t
 
 cdef struct slab_count_t:   # slots = live + free + taken
@@ -14,5 +14,6 @@ cdef uint64_t slab_take(frame_t *slab, size_t word) noexcept nogil              
 cdef void slab_give(frame_t *slab, size_t word, uint64_t bits) noexcept nogil       # slots taken and not used
 cdef bint slab_is_empty(const frame_t *slab) noexcept nogil                         # no slot live, none taken
 cdef bint slab_retire(frame_t *slab) noexcept nogil                                 # empty -> KIND_PIECE; or False
+cdef void slab_adopt(frame_t *slab, const uint16_t *copied) noexcept nogil          # by fork
 cdef slab_count_t slab_count(const frame_t *slab) noexcept nogil
 cdef bint slab_is_valid(const frame_t *slab) noexcept nogil

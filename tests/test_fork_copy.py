@@ -2,6 +2,7 @@
 import pytest
 from support import capi, maps
 from support.children import succeed
+from support.fixtures import hammer_library  # noqa: F401
 
 from secalloc import Heap, SecureBytes
 
@@ -148,6 +149,70 @@ for thread in threads:
 assert [bytes(o) for o in objects] == contents and heap.is_valid()
 """,
         backend,
+    )
+
+
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+def test_a_child_s_heap_is_whole_though_threads_allocate_and_free_meanwhile(hammer_library, hardening):  # noqa: F811
+    """Without the GIL, and so between the copying and the fork itself: what was freed then must be wiped in the child,
+    and what was made then must be whole."""
+    succeed(
+        """
+        import ctypes, os, sys, threading, warnings
+        from secalloc import SecureBytes, configure
+        from secalloc_ext.heapobject import DEFAULT
+        from support import capi, hammer
+        warnings.simplefilter("ignore", DeprecationWarning)
+        configure(on_fork="copy", hardening=sys.argv[2])
+        objects = (ctypes.c_void_p * 20_000)(*(capi.malloc(32) for _ in range(20_000)))
+        churn = hammer.load_churn(sys.argv[1])
+        overlaps, codes = [], []
+        for _ in range(12):
+            thread = threading.Thread(target=churn, args=[hammer.functions(), objects, 20_000, 32, 80])
+            thread.start()
+            pid = os.fork()
+            if pid == 0:
+                whole = DEFAULT.is_valid()
+                made = [SecureBytes(size) for size in range(0, 16_000, 60) for _ in range(3)]
+                os._exit(0 if whole and DEFAULT.is_valid() else 1)
+            overlaps.append(thread.is_alive())
+            codes.append(os.waitpid(pid, 0)[1])
+            thread.join()
+        assert any(overlaps) and codes == [0] * 12, (overlaps, codes)
+        """,
+        hammer_library,
+        hardening,
+    )
+
+
+def test_a_large_object_that_a_thread_resizes_meanwhile_is_whole_in_the_child():
+    succeed(
+        """
+        import os, threading, warnings
+        from secalloc import configure
+        from support import capi
+        warnings.simplefilter("ignore", DeprecationWarning)
+        configure(on_fork="copy")
+        p = capi.malloc(1_000_000)
+        stop = threading.Event()
+
+        def resize():
+            while not stop.is_set():
+                assert capi.realloc(p, 600_000) == capi.realloc(p, 1_000_000) == p
+
+        thread = threading.Thread(target=resize)
+        thread.start()
+        codes = []
+        for _ in range(30):
+            pid = os.fork()
+            if pid == 0:
+                capi.usable_size(p)  # looks at the canary
+                os._exit(0)
+            codes.append(os.waitpid(pid, 0)[1])
+        stop.set()
+        thread.join()
+        assert codes == [0] * 30, codes
+        """
     )
 
 

@@ -297,6 +297,33 @@ def test_a_limit_is_kept_in_a_block(heap):
         SecureBytes(100_000, heap=small)
 
 
+def test_a_heap_can_be_locked_while_a_thread_lacks_memory_elsewhere():
+    """Such a thread takes back what other heaps hold in quarantine, without the GIL."""
+    children.succeed("""
+        import sys, threading
+        from secalloc import Heap, SecureBytes, configure
+        from support import capi
+        configure(limit="1 MiB")
+        other = Heap("other", hardening="full")
+        stop = threading.Event()
+
+        def lack():
+            while not stop.is_set():
+                assert capi.malloc(2_000_000) is None
+
+        thread = threading.Thread(target=lack)
+        thread.start()
+        sys.setswitchinterval(1e-5)
+        for _ in range(1500):
+            keys = [SecureBytes(size, heap=other) for size in range(100, 4000, 100) for _ in range(3)]
+            del keys
+            other.lock()
+            other.unlock()
+        stop.set()
+        thread.join()
+    """)
+
+
 def test_trimming_a_locked_heap_is_safe(heap, key):
     heap.lock()
     heap.trim()

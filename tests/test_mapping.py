@@ -1,6 +1,7 @@
 """Layer 1: pages, guards, descriptors, and a machine that refuses each of them."""
 import errno
 import os
+import resource
 
 import pytest
 from support import capi, maps
@@ -332,6 +333,42 @@ def test_no_mapping_left_at_growth_is_an_error_that_says_so(size):
         assert first == b"kept" and heap.is_valid()
         """,
         size,
+    )
+
+
+@pytest.mark.parametrize("retain", ["32 MiB", "128 MiB"])
+def test_pages_of_an_object_too_big_to_keep_are_not_touched_to_wipe_them(retain):
+    """There may be no memory for those that were never touched. What is kept for reuse is wiped: the control."""
+    heap = Heap("sparse", retain=retain)
+    key = SecureBytes(64 << 20, heap=heap)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del key
+    touched = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert touched < 100 if retain == "32 MiB" else touched >= (64 << 20) // 4096
+    assert (heap.stats().large_free, heap.stats().live) == (int(retain == "128 MiB"), 0)
+    assert heap.is_valid()
+
+
+@pytest.mark.parametrize("kept", [1, 20])
+def test_a_heap_whose_pages_cannot_be_released_keeps_them_and_goes_on(kept):
+    succeed(
+        """
+        import sys
+        from secalloc import Heap, SecureBytes
+        from support import hostile
+        heap = Heap("full")
+        keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
+        large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
+        del keys[int(sys.argv[1]):], large
+        committed = heap.stats().committed
+        with hostile.NoMappingLeft(and_one_more=True):
+            heap.trim()
+            assert heap.stats().committed == committed
+        assert heap.is_valid()
+        heap.trim()
+        assert heap.stats().committed < committed
+        """,
+        kept,
     )
 
 

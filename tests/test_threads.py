@@ -1,34 +1,21 @@
 """The heap under C threads that run at the same time, which Python threads seldom do."""
 import ctypes
-import shlex
-import subprocess
-import sysconfig
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import capi
 from support.children import succeed
-from support.fixtures import nothing_leaks  # noqa: F401
+from support.fixtures import hammer_library, nothing_leaks  # noqa: F401
 from support.hammer import functions, load
 from support.threads import in_threads
 
+from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 
-SOURCE = Path(__file__).parent / "support" / "hammer.c"
-
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """support/hammer.c, compiled."""
-    path = tmp_path_factory.mktemp("hammer") / "hammer.so"
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O2", "-shared", "-fPIC", "-pthread", "-o", path, SOURCE], check=True)
-    return path
-
-
-@pytest.fixture(scope="module")
-def hammer(library):
-    return load(library)
+def hammer(hammer_library):  # noqa: F811
+    return load(hammer_library)
 
 
 @pytest.mark.parametrize(("threads", "generations", "rounds"), [(1, 1, 200_000), (2, 2, 100_000), (8, 4, 15_000),
@@ -46,7 +33,7 @@ def test_the_hammer_sees_broken_contracts(hammer):
     assert hammer(functions(**others), 2, 1, 1_000, 7) > 0
 
 
-def test_threads_at_the_memlock_limit_break_no_contract(library):
+def test_threads_at_the_memlock_limit_break_no_contract(hammer_library):  # noqa: F811
     succeed(
         """
         import sys
@@ -61,7 +48,7 @@ def test_threads_at_the_memlock_limit_break_no_contract(library):
         assert stats.live == 0 and 900_000 < stats.committed_peak <= 1 << 20, stats
         assert DEFAULT.is_valid()
         """,
-        library,
+        hammer_library,
     )
 
 
@@ -82,3 +69,12 @@ def test_statistics_trim_and_python_threads_go_on_while_c_threads_hammer(hammer)
     assert DEFAULT.is_valid()
     DEFAULT.trim()
     assert DEFAULT.stats().committed == DEFAULT.stats().slab_bytes
+
+
+def test_a_closed_heap_is_given_back_though_threads_that_used_it_live_on():
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(600):  # of at most 256 at a time
+            heap = Heap(f"of request {i}", quarantine=i % 2 * 100)
+            list(pool.map(lambda size, heap=heap: len(SecureBytes(size, heap=heap)), [8, 100, 5000, 20_000]))
+            assert heap.stats().caches > 0
+            del heap

@@ -105,3 +105,12 @@ long hammer(const struct functions *secalloc, int threads, int generations, long
     }
     return broken;
 }
+
+/* Gives back and takes anew `count` objects of `size` bytes, one after the other, `rounds` times: with hardly a lock. */
+void churn(const struct functions *secalloc, void **objects, long count, size_t size, long rounds)
+{
+    for (long i = 0; i < count * rounds; i++) {
+        secalloc->free(objects[i % count]);
+        objects[i % count] = secalloc->malloc(size);
+    }
+}

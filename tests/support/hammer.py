@@ -18,6 +18,14 @@ def load(library):
     return function
 
 
+def load_churn(library):
+    """``churn(functions, objects, count, size, rounds)`` of the same file."""
+    function = ctypes.CDLL(str(library)).churn
+    function.argtypes = [ctypes.POINTER(Functions), ctypes.c_void_p, ctypes.c_long, ctypes.c_size_t, ctypes.c_long]
+    function.restype = None
+    return function
+
+
 def functions(**others):
     """The C API's functions, or others in their places, by address."""
     return Functions(*(others.get(name) or capi.address(name) for name in NAMES))

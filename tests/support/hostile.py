@@ -21,6 +21,7 @@ BPF_JUMP_IF_EQUAL = 0x15
 BPF_RETURN = 0x06
 PROT_NONE, PROT_READ = 0, 1
 MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x4022
+FAILED = 2**64 - 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -69,7 +70,11 @@ def refuse_memfd_secret(code):
 
 
 class NoMappingLeft:
-    """While entered, the process has as many mappings as vm.max_map_count allows."""
+    """While entered, the process has as many mappings as vm.max_map_count allows; with `and_one_more` it has what
+    mmap(2) allows beyond that, which then fails even where it would need none."""
+
+    def __init__(self, and_one_more=False):
+        self.and_one_more = and_one_more
 
     def __enter__(self):
         with open("/proc/sys/vm/max_map_count") as file:
@@ -80,6 +85,8 @@ class NoMappingLeft:
         while libc.mprotect(address, 4096, PROT_READ) == 0:  # each second page: two mappings more
             address += 8192
         assert address < self.first + self.bytes
+        while self.and_one_more and libc.mmap(None, 4096, PROT_READ, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) != FAILED:
+            pass
 
     def __exit__(self, *exception):
         assert libc.munmap(self.first, self.bytes) == 0
