@@ -36,13 +36,14 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
 
 
-cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
+cdef bint copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
+    """False where what is closed cannot be opened for it."""
     cdef uint32_t i
     cdef bint closed, was_open
     if frame.kind == KIND_LARGE:
         closed = frame.access == ACCESS_NONE or frame.account.locked
         if closed and heaplock_expose(frame) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
+            return False
         memcpy(shadow, frame.start, frame.piece_bytes)
         if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
@@ -53,6 +54,7 @@ cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
                 memcpy(shadow + i * <size_t>frame.slot_bytes, frame.start + i * <size_t>frame.slot_bytes,
                        frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
+    return True
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
@@ -60,7 +62,7 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     cdef account_t *account = &heap.account
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
-    cdef size_t size
+    cdef size_t size, _left
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if piece_offset(frame, first) == 0:
@@ -69,9 +71,10 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
             if first.shadow == NULL:
                 return False
             if mapping_create(first.shadow, frame.piece_bytes, frame.piece_bytes, first.chunk_pieces,
-                              account.backend, account.flags, True) != ERROR_NONE:
+                              account.backend, account.flags, True, &_left) != ERROR_NONE:
                 return False
-        copy_live(frame, first.shadow + piece_offset(frame, first))
+        if not copy_live(frame, first.shadow + piece_offset(frame, first)):
+            return False
         frame = chunk_piece(account, frame)
     return True
 
