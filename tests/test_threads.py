@@ -1,29 +1,21 @@
 """The heap under C threads that run at the same time, which Python threads seldom do."""
 import ctypes
-import shlex
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
 from support import capi
 from support.children import succeed
+from support.compiler import shared_library
 from support.fixtures import nothing_leaks  # noqa: F401
 from support.hammer import functions, load
 from support.threads import in_threads
 
 from secalloc_ext.heapobject import DEFAULT
 
-SOURCE = Path(__file__).parent / "support" / "hammer.c"
-
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """support/hammer.c, compiled."""
-    path = tmp_path_factory.mktemp("hammer") / "hammer.so"
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O2", "-shared", "-fPIC", "-pthread", "-o", path, SOURCE], check=True)
-    return path
+    return shared_library("hammer", tmp_path_factory.mktemp("hammer"))
 
 
 @pytest.fixture(scope="module")
