@@ -14,7 +14,8 @@ Callers hold their account's lock. `ranges_lock` guards the list of unused range
 metadata's; it is the innermost lock.
 
 Invariants
-    - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there.
+    - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there; or,
+      in a range that is in `littered`, what a failed chunk_create could not take away.
     - account.committed is the sum of piece_bytes * chunk_pieces over the account's chunks.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -24,8 +25,8 @@ from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
-    DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT, LINE_BYTES, PAGE_BYTES,
-    SLAB_WORDS_MAX, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
+    DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_MAP_COUNT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT,
+    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
 
 cdef enum:
@@ -45,6 +46,7 @@ lock_init(&ranges_lock)
 cdef region_t records, details, caches
 cdef size_t caches_used
 cdef frame_t *ranges[RANGE_BINS]         # unused ranges by length, linked by `next`; length in chunk_frames
+cdef frame_t *littered                   # ranges to be cleared before they are unused, of piece_bytes from start on
 cdef rng_t gaps
 
 
@@ -119,12 +121,14 @@ cdef int chunk_init(size_t bytes) noexcept nogil:
     return error
 
 
-cdef void *chunk_metadata(size_t size) noexcept nogil:
+cdef void *chunk_metadata(size_t size, int *error) noexcept nogil:
+    """Ordinary memory, zeroed; NULL with `error` set."""
     cdef void *result = NULL
     global caches_used
     size = (size + LINE_BYTES - 1) & ~<size_t>(LINE_BYTES - 1)
     lock_take(&ranges_lock)
-    if region_grow(&caches, caches_used + size) == ERROR_NONE:
+    error[0] = region_grow(&caches, caches_used + size)
+    if error[0] == ERROR_NONE:
         result = caches.base + caches_used
         memset(result, 0, size)  # a forked child hands its parent's out again
         caches_used += size
@@ -149,6 +153,23 @@ cdef size_t range_bin(size_t length) noexcept nogil:
     return BIN_EXACT + 1 + 8 * (top - 5) + ((length >> (top - 3)) & 7)
 
 
+cdef void range_link(frame_t *first) noexcept nogil:
+    cdef size_t bin = range_bin(first.chunk_frames)
+    first.next = ranges[bin]
+    ranges[bin] = first
+
+
+cdef void litter_clear() noexcept nogil:
+    """Try again to clear what could not be cleared; ranges_lock is held."""
+    cdef frame_t *first
+    global littered
+    while littered != NULL and mapping_release(littered.start, littered.piece_bytes) == ERROR_NONE:
+        first = littered
+        littered = first.next
+        first.start = NULL
+        range_link(first)
+
+
 cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
     """A run of unused frames, from the list of its length, or behind the last with a random gap of at most `gap`."""
     cdef size_t length = range_length(frames)
@@ -159,7 +180,10 @@ cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
         error[0] = ERROR_ADDRESS_SPACE
         return NULL
     lock_take(&ranges_lock)
-    if ranges[bin] != NULL:
+    litter_clear()
+    if littered != NULL:       # else each try would leave more of it
+        error[0] = ERROR_MAP_COUNT
+    elif ranges[bin] != NULL:
         first = ranges[bin]
         ranges[bin] = first.next
     else:
@@ -181,10 +205,18 @@ cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
 
 
 cdef void range_give(frame_t *first) noexcept nogil:
-    cdef size_t bin = range_bin(first.chunk_frames)
     lock_take(&ranges_lock)
-    first.next = ranges[bin]
-    ranges[bin] = first
+    range_link(first)
+    lock_drop(&ranges_lock)
+
+
+cdef void range_give_littered(frame_t *first, uint8_t *start, size_t span) noexcept nogil:
+    global littered
+    lock_take(&ranges_lock)
+    first.start = start
+    first.piece_bytes = span
+    first.next = littered
+    littered = first
     lock_drop(&ranges_lock)
 
 
@@ -235,7 +267,7 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
     """
     cdef size_t offset = PAGE_BYTES if alignment <= PAGE_BYTES else alignment
     cdef size_t frames = count
-    cdef size_t i
+    cdef size_t i, left
     cdef frame_t *first
     cdef frame_t *frame
     cdef uint8_t *start
@@ -250,9 +282,13 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
     start = frame_address(first) + PAGE_BYTES
     if alignment > PAGE_BYTES:
         start = <uint8_t *>((<size_t>start + alignment - 1) & ~(alignment - 1))
-    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags, False)
+    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags, False,
+                              &left)
     if error[0] != ERROR_NONE:
-        range_give(first)
+        if left > 0:
+            range_give_littered(first, start, (left - 1) * FRAME_BYTES + piece)
+        else:
+            range_give(first)
         return NULL
     first.chunk_pieces = <uint32_t>count
     first.chunk_used = 0

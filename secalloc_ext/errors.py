@@ -116,8 +116,13 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
     if kind == "INHERITED":
         return ForkedError("the object belongs to the parent process")
     reasons = {
-        "MAP_COUNT": "the process has as many mappings as vm.max_map_count allows: raise it with sysctl",
+        "MAP_COUNT": "the process has as many mappings as vm.max_map_count allows: raise it with sysctl; or, with the "
+        "mlock backend, as much data as RLIMIT_DATA allows: raise `ulimit -d`",
         "FILES": "no file descriptor is left to map secret memory with: raise `ulimit -n` or close some",
+        "FILE_SIZE": "no file may be that long, secretmem's neither: raise RLIMIT_FSIZE (`ulimit -f`)",
+        "MEMORY": "no ordinary memory is left for the records of a heap: see RLIMIT_DATA (`ulimit -d`), "
+        "vm.overcommit_memory and vm.max_map_count",
+        "RANDOM": "getrandom(2) is refused, most often by a container's seccomp profile: allow it there",
         "ADDRESS_SPACE": "the address space is used up: raise RLIMIT_AS (`ulimit -v`)",
         "SIZE": "no machine has that much",
         "HEAPS": "too many heaps live at once; close some",

@@ -73,13 +73,14 @@ cdef uint16_t copy_slot(const frame_t *slab, uint32_t index, uint8_t *copy) noex
     return state
 
 
-cdef void copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept nogil:
+cdef bint copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept nogil:
+    """False where what is closed cannot be opened for it."""
     cdef uint32_t i
     cdef bint closed, was_open
     if frame.kind == KIND_LARGE:
         closed = frame.access == ACCESS_NONE or frame.account.locked
         if closed and heaplock_expose(frame) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
+            return False
         memcpy(shadow, frame.start, frame.piece_bytes)
         if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
@@ -88,6 +89,7 @@ cdef void copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept 
         for i in range(frame.slots):
             states[i] = copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
+    return True
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
@@ -95,7 +97,7 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     cdef account_t *account = &heap.account
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
-    cdef size_t size, states
+    cdef size_t size, states, _left
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if piece_offset(frame, first) == 0:
@@ -107,9 +109,10 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
             if states > 0 and mapping_commit(first.shadow + size, states) != ERROR_NONE:
                 return False
             if mapping_create(first.shadow, frame.piece_bytes, frame.piece_bytes, first.chunk_pieces,
-                              account.backend, account.flags, True) != ERROR_NONE:
+                              account.backend, account.flags, True, &_left) != ERROR_NONE:
                 return False
-        copy_live(frame, first.shadow + piece_offset(frame, first), states_of(frame, first))
+        if not copy_live(frame, first.shadow + piece_offset(frame, first), states_of(frame, first)):
+            return False
         frame = chunk_piece(account, frame)
     return True
 

@@ -26,7 +26,7 @@ from secalloc_ext.large cimport (
     large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
+    ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
     likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
@@ -66,6 +66,7 @@ cdef extern from *:
     int pthread_setspecific(pthread_key_t key, const void *value) nogil
 
 cdef pthread_key_t thread_key
+cdef bint thread_key_is_made = False
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -98,8 +99,12 @@ cdef void thread_exit(void *value) noexcept nogil:
 
 
 cdef int heap_threads_init() noexcept nogil:
-    """Once a process, before the first thread_open."""
-    return ERROR_NONE if pthread_key_create(&thread_key, thread_exit) == 0 else ERROR_OTHER
+    """Before the first thread_open; again where what comes after it in the start of a process failed."""
+    global thread_key_is_made
+    if not thread_key_is_made and pthread_key_create(&thread_key, thread_exit) != 0:
+        return ERROR_MEMORY
+    thread_key_is_made = True
+    return ERROR_NONE
 
 
 cdef thread_t *thread_open() noexcept nogil:
@@ -109,10 +114,29 @@ cdef thread_t *thread_open() noexcept nogil:
         thread = <thread_t *>calloc(1, sizeof(thread_t))
         if thread == NULL or pthread_setspecific(thread_key, thread) != 0:
             free(thread)
-            error_set(ERROR_OTHER)
+            error_set(ERROR_MEMORY)
             return NULL
         thread_set(thread)
     return thread
+
+
+cdef cache_t *cache_new(heap_t *heap) noexcept nogil:
+    """Metadata is never given back: it is asked for when nothing else can fail. The heap's lock is held."""
+    cdef uint32_t[8] key
+    cdef cache_t *cache = NULL
+    cdef int error = mapping_random(key, sizeof(key))
+    if error == ERROR_NONE:
+        cache = <cache_t *>chunk_metadata(sizeof(cache_t), &error)
+    if cache == NULL:
+        error_set(error)
+    else:
+        memcpy(cache.rng.key, key, sizeof(key))
+        rng_fill(&cache.rng)
+        cache.heap = heap
+        cache.next = heap.caches
+        heap.caches = cache
+    wipe(key, sizeof(key))
+    return cache
 
 
 cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
@@ -125,18 +149,10 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     cache = heap.idle
     if cache != NULL:
         heap.idle = cache.next_idle
-        cache_enter(cache, thread)
     else:
-        cache = <cache_t *>chunk_metadata(sizeof(cache_t))
-        if cache == NULL or mapping_random(cache.rng.key, sizeof(cache.rng.key)) != ERROR_NONE:
-            cache = NULL
-            error_set(ERROR_ADDRESS_SPACE)
-        else:
-            rng_fill(&cache.rng)
-            cache.heap = heap
-            cache_enter(cache, thread)
-            cache.next = heap.caches
-            heap.caches = cache
+        cache = cache_new(heap)
+    if cache != NULL:
+        cache_enter(cache, thread)
     lock_drop(&heap.account.lock)
     thread.caches[heap.index] = cache
     return cache
@@ -164,7 +180,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     if close:
         error = heaplock_close(&heap.account)
     else:
-        heaplock_open(&heap.account)
+        error = heaplock_open(&heap.account)
     heap.route = HEAPS_MAX if heap.account.locked else heap.index
     lock_drop(&heap.account.lock)
     return error

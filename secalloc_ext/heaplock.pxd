@@ -2,7 +2,7 @@
 from secalloc_ext.frame cimport account_t, frame_t
 
 cdef int heaplock_close(account_t *account) noexcept nogil           # lock; ERROR_*, and then it is not locked
-cdef void heaplock_open(account_t *account) noexcept nogil           # unlock
+cdef int heaplock_open(account_t *account) noexcept nogil            # unlock; ERROR_*, and then it is still locked
 cdef int heaplock_enter(account_t *account) noexcept nogil           # let this thread in; ERROR_*, and then it is not
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil  # and out; `pin`: leave the pages open until
 cdef void heaplock_unpin(account_t *account) noexcept nogil          # this

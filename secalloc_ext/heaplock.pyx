@@ -20,7 +20,7 @@ from secalloc_ext.chunk cimport chunk_piece
 from secalloc_ext.frame cimport KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_t, frame_t
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, ACCESS_READ_WRITE, KEY_NONE, KEY_UNASKED, mapping_key_allow, mapping_key_create, mapping_protect)
-from secalloc_ext.prim cimport ERROR_NONE, fatal_error
+from secalloc_ext.prim cimport ERROR_MAP_COUNT, ERROR_NONE, fatal_error
 
 
 cdef int heaplock_settle(frame_t *frame) noexcept nogil:
@@ -44,14 +44,26 @@ cdef int heaplock_expose(frame_t *frame) noexcept nogil:
                            KEY_UNASKED if frame.account.key > 0 else KEY_NONE)
 
 
-cdef int settle_all(account_t *account) noexcept nogil:
+cdef frame_t *settle_until(account_t *account, frame_t *end) noexcept nogil:
+    """Settle the pieces before `end`, or all for NULL; answers the first that could not be, or `end`."""
     cdef frame_t *frame = chunk_piece(account, NULL)
-    cdef int error = ERROR_NONE
-    while frame != NULL and error == ERROR_NONE:
-        if frame.kind != KIND_LARGE_FREE:  # closed already, or being wiped at the moment
-            error = heaplock_settle(frame)
+    while frame != end:
+        # What is free is closed already, or being wiped at the moment.
+        if frame.kind != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+            return frame
         frame = chunk_piece(account, frame)
-    return error
+    return end
+
+
+cdef void settle_all(account_t *account) noexcept nogil:
+    if settle_until(account, NULL) != NULL:
+        fatal_error("protection cannot be changed")
+
+
+cdef void settle_back(account_t *account, frame_t *end) noexcept nogil:
+    """The account is again as it was when all was settled, before that failed at `end`."""
+    if settle_until(account, end) != end:
+        fatal_error("protection cannot be changed")
 
 
 cdef void ask_for_key(account_t *account) noexcept nogil:
@@ -68,38 +80,50 @@ cdef void mark_slabs(account_t *account, int kind, int becomes) noexcept nogil:
 
 
 cdef int heaplock_close(account_t *account) noexcept nogil:
-    cdef int error
+    cdef frame_t *failed
     if account.locked:
         return ERROR_NONE
     ask_for_key(account)
     account.locked = True
     mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
-    error = settle_all(account)
-    if error != ERROR_NONE:
-        heaplock_open(account)
-    return error
-
-
-cdef void heaplock_open(account_t *account) noexcept nogil:
-    account.locked = account.pinned = False
-    if settle_all(account) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
+    failed = settle_until(account, NULL)
+    if failed == NULL:
+        return ERROR_NONE
+    account.locked = False
+    settle_back(account, failed)
     mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+    return ERROR_MAP_COUNT
+
+
+cdef int heaplock_open(account_t *account) noexcept nogil:
+    cdef frame_t *failed
+    cdef bint pinned = account.pinned
+    if not account.locked:
+        return ERROR_NONE
+    account.locked = account.pinned = False
+    failed = settle_until(account, NULL)
+    if failed == NULL:
+        mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+        return ERROR_NONE
+    account.locked = True
+    account.pinned = pinned
+    settle_back(account, failed)
+    return ERROR_MAP_COUNT
 
 
 cdef int heaplock_enter(account_t *account) noexcept nogil:
     """The thread's first block begins; blocks in it are the caller's to count."""
-    cdef int error = ERROR_NONE
+    cdef frame_t *failed = NULL
     ask_for_key(account)
     account.openings += 1
     if account.key > 0:
         mapping_key_allow(account.key, True)
     elif account.openings == 1 and account.locked and not account.pinned:
-        error = settle_all(account)
-        if error != ERROR_NONE:
+        failed = settle_until(account, NULL)
+        if failed != NULL:
             account.openings = 0
-            settle_all(account)  # as much of it as can be
-    return error
+            settle_back(account, failed)
+    return ERROR_NONE if failed == NULL else ERROR_MAP_COUNT
 
 
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
@@ -111,15 +135,13 @@ cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
         account.pinned = True
     elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
         return
-    if settle_all(account) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
+    settle_all(account)
 
 
 cdef void heaplock_unpin(account_t *account) noexcept nogil:
     if account.pinned:
         account.pinned = False
-        if settle_all(account) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
+        settle_all(account)
 
 
 cdef bint heaplock_peek(frame_t *frame) noexcept nogil:

@@ -24,9 +24,9 @@ from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_de
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
-    ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED,
-    lines_can_be_flushed)
+    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS,
+    ERROR_INHERITED, ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY, ERROR_NONE, ERROR_PAGE_SIZE,
+    ERROR_RANDOM, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
 from secalloc_ext.quarantine cimport QUARANTINE_SLOTS_MAX
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
 
@@ -34,7 +34,8 @@ ERROR_NAMES = {
     ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
     ERROR_MAP_COUNT: "MAP_COUNT", ERROR_FILES: "FILES", ERROR_ADDRESS_SPACE: "ADDRESS_SPACE",
     ERROR_HEAP_LIMIT: "HEAP_LIMIT", ERROR_SIZE: "SIZE", ERROR_HEAPS: "HEAPS", ERROR_PAGE_SIZE: "PAGE_SIZE",
-    ERROR_INHERITED: "INHERITED", ERROR_LOCKED: "LOCKED",
+    ERROR_INHERITED: "INHERITED", ERROR_LOCKED: "LOCKED", ERROR_FILE_SIZE: "FILE_SIZE", ERROR_MEMORY: "MEMORY",
+    ERROR_RANDOM: "RANDOM",
 }
 ON_FORK = {"isolate": ON_FORK_ISOLATE, "copy": ON_FORK_COPY}
 HARDENING = ("fast", "full")
@@ -311,8 +312,13 @@ cdef class Heap:
         self.check_lock(heap_lock(heap, True))
 
     def unlock(self):
-        """Let all threads touch the objects again. Nothing happens to a heap that is not locked."""
-        heap_lock(self.get(), False)
+        """Let all threads touch the objects again. Nothing happens to a heap that is not locked.
+
+        Raises
+        ------
+        AllocationError : the kernel has no room for the protection; the heap is locked still
+        """
+        self.check_lock(heap_lock(self.get(), False))
 
     def unlocked(self):
         """A block in which the calling thread can use the locked heap; other threads cannot.

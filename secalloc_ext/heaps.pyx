@@ -15,7 +15,7 @@ from secalloc_ext.heap cimport (
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_store_pointer, likely, lock_drop, lock_init,
+    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_store_pointer, likely, lock_drop, lock_init,
     lock_t, lock_take)
 from secalloc_ext.quarantine cimport quarantine_init
 
@@ -120,8 +120,8 @@ cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) 
     """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
     cdef int error = large_init(&heap.large, options.retain, options.quarantine_large)
     global heaps_used
-    if error == ERROR_NONE and not quarantine_init(&heap.quarantine, options.quarantine):
-        error = ERROR_ADDRESS_SPACE
+    if error == ERROR_NONE:
+        error = quarantine_init(&heap.quarantine, options.quarantine)
     if error != ERROR_NONE:
         return error
     if index >= heaps_used:
@@ -153,13 +153,19 @@ cdef int start_default() noexcept nogil:
     return heap_init(&heaps[0], 0, &wish) if error == ERROR_NONE and heaps_used == 0 else error
 
 
+cdef void tidy_closed(heap_t *heap) noexcept nogil:
+    """Give back what a closed heap can; again where the kernel refused before."""
+    heap_lock(heap, False)
+    heap_trim(heap)
+
+
 cdef uint32_t unused_record() noexcept nogil:
     """The index of a heap that was closed, is empty by now, and has no thread in it; or of a new one; HEAPS_MAX when
     there is none."""
     cdef uint32_t i
     for i in range(1, heaps_used):
         if not heaps[i].open:
-            heap_trim(&heaps[i])
+            tidy_closed(&heaps[i])
             if heaps[i].account.committed == 0 and heaps[i].account.openings == 0:
                 return i
     return heaps_used
@@ -191,10 +197,8 @@ cdef heap_t *heap_default() noexcept nogil:
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
     """No thread can allocate in it from now on, so that what the others had taken is nobody's."""
-    if heap.account.locked:
-        heap_lock(heap, False)
     heap_abandon(heap)
-    heap_trim(heap)
+    tidy_closed(heap)
     heap.open = False  # the record may be another heap's from here on
 
 

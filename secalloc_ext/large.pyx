@@ -23,7 +23,7 @@ the object out of circulation (KIND_LARGE_FREE), then wipes.
 Invariant: the account's committed bytes for large objects are live_committed + free_committed; the quarantine is part
 of the latter.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
 from secalloc_ext.frame cimport CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_t
@@ -31,14 +31,14 @@ from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
-    wipe)
+    ERROR_MAP_COUNT, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop,
+    lock_take, size_add, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact
 
 
 cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places) noexcept nogil:
-    """An empty pool. ERROR_OTHER when there are no random bytes to be had."""
+    """An empty pool. ERROR_RANDOM when there are no random bytes to be had."""
     cdef int error
     memset(pool, 0, sizeof(pool[0]))
     pool.retain = retain
@@ -168,13 +168,33 @@ cdef void expose(frame_t *object) noexcept nogil:
         fatal_error("protection cannot be changed")
 
 
+cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
+    """Make a free or a new one accessible, as a live object; lock held. Where that fails it is gone, or in stock as
+    before. The kind comes when all else is there: a signal handler wipes what is live."""
+    cdef bint recycled = object.kind == KIND_LARGE_FREE
+    object.access = ACCESS_READ_WRITE
+    object.guarded = guarded
+    object.object_bytes = size
+    object.canary = canary
+    object.kind = KIND_LARGE
+    if not (recycled or object.account.locked) or heaplock_settle(object) == ERROR_NONE:
+        return True
+    if recycled:
+        object.kind = KIND_LARGE_FREE
+        pool_link(pool, object)
+        pool.free_count += 1
+        pool.free_committed += object.piece_bytes
+    elif chunk_release(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    return False
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
                           bint guarded, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
     cdef frame_t *object = NULL
-    cdef bint recycled
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
@@ -189,17 +209,11 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
+    # Under the lock: a fork in another thread copies what is live, and must be able to read it.
+    if object != NULL and not open_or_give(pool, object, size, rng_secret(rng), guarded):
+        error[0] = ERROR_MAP_COUNT
+        object = NULL
     if object != NULL:
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it. The kind comes when
-        # all else is there: a signal handler wipes what is live.
-        recycled = object.kind == KIND_LARGE_FREE
-        object.access = ACCESS_READ_WRITE
-        object.guarded = guarded
-        object.object_bytes = size
-        object.canary = rng_secret(rng)
-        object.kind = KIND_LARGE
-        if recycled or account.locked:
-            settle(object)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
@@ -263,13 +277,26 @@ cdef bint is_for_the_kernel(const large_pool_t *pool, const frame_t *object) noe
             and not object.care & CARE_FLUSH)
 
 
+cdef void free_closed(large_pool_t *pool, frame_t *object) noexcept nogil:
+    """What cannot be opened cannot be looked at: it is unmapped unseen, and the kernel zeroes its pages. Lock held."""
+    pool.live -= 1
+    pool.live_bytes -= object.object_bytes
+    pool.live_committed -= object.piece_bytes
+    chunk_frame(object.chunk_first).chunk_used = 0
+    if chunk_release(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
     cdef account_t *account = object.account
     cdef size_t size, piece
     lock_take(&account.lock)
     check_pointer(object, p)
     if object.access != ACCESS_READ_WRITE or account.locked:
-        expose(object)
+        if heaplock_expose(object) != ERROR_NONE:
+            free_closed(pool, object)
+            lock_drop(&account.lock)
+            return
         object.access = ACCESS_READ_WRITE
     size = size_checked(object)
     object.kind = KIND_LARGE_FREE

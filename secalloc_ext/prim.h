@@ -60,8 +60,11 @@ enum {
     ERROR_FORBIDDEN,     /* memfd_secret: EPERM, a seccomp profile */
     ERROR_FLAGS,         /* memfd_secret: EINVAL, flags this kernel does not know */
     ERROR_MEMLOCK,       /* mmap: EAGAIN; mlock: ENOMEM, EPERM, EAGAIN */
-    ERROR_MAP_COUNT,     /* mmap: ENOMEM, vm.max_map_count */
+    ERROR_MAP_COUNT,     /* mmap, mprotect of a piece: ENOMEM, vm.max_map_count */
     ERROR_FILES,         /* memfd_secret: EMFILE, ENFILE */
+    ERROR_FILE_SIZE,     /* ftruncate: EFBIG, RLIMIT_FSIZE */
+    ERROR_MEMORY,        /* ordinary memory for records: calloc, mprotect of metadata, pthread_*: ENOMEM */
+    ERROR_RANDOM,        /* getrandom */
     ERROR_ADDRESS_SPACE, /* the reservation is full, or RLIMIT_AS leaves no room for one */
     ERROR_HEAP_LIMIT,    /* the heap's own limit */
     ERROR_SIZE,          /* a size that no machine has, or an alignment that is none */

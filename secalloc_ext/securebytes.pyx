@@ -186,11 +186,12 @@ cdef class SecureBytes:
         if access == self.effective or self.exports > 0 or self.data == NULL:
             return 0
         if not heap_protect(self.data, access):
-            raise AllocationError("the protection cannot be changed: vm.max_map_count is reached")
+            raise AllocationError("the protection cannot be changed: vm.max_map_count or RLIMIT_DATA is reached")
         self.effective = access
         return 0
 
     cdef int protect(self, int access) except -1:
+        cdef int before = self.access
         if not self.guarded:
             raise TypeError("only a guarded SecureBytes can be protected: SecureBytes(..., guarded=True)")
         if self.data == NULL or self.is_wiped:
@@ -198,7 +199,11 @@ cdef class SecureBytes:
         if self.exports > 0 and access < self.effective:
             raise BufferError("a view of the SecureBytes is out: its protection cannot be raised")
         self.access = access
-        return self.settle()
+        try:
+            return self.settle()
+        except AllocationError:
+            self.access = before
+            raise
 
     def noaccess(self):
         """Let nobody read or write, until `readonly`, `readwrite` or `unlocked`.

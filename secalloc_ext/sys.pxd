@@ -17,7 +17,7 @@ cdef extern from *:
     static inline int memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
     """
     int errno
-    int EAGAIN, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
+    int EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
     int O_CLOEXEC
     int PROT_NONE, PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE

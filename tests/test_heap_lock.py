@@ -433,6 +433,32 @@ def test_the_lock_survives_a_machine_without_map_entries():
     """)
 
 
+def test_a_limit_of_data_keeps_a_heap_locked_and_its_objects_can_still_be_dropped():
+    """Opening private pages counts against RLIMIT_DATA again, which the program may have used up meanwhile."""
+    children.succeed("""
+        import resource
+        from support import hostile
+        from secalloc import AllocationError, Heap, SecureBytes
+        heap = Heap("h", backend="mlock")
+        keys = [SecureBytes(b"x" * (8 << 20), heap=heap), SecureBytes(b"guarded", heap=heap, guarded=True)]
+        keys[1].noaccess()
+        heap.lock()
+        hostile.limit("RLIMIT_DATA", 4 << 20)
+        for use in (heap.unlock, heap.unlocked().__enter__):
+            try:
+                use()
+                raise SystemExit("not refused")
+            except AllocationError as error:
+                assert "RLIMIT_DATA" in str(error), error
+            assert heap.locked
+        dropped = keys.pop()
+        del dropped
+        hostile.limit("RLIMIT_DATA", resource.RLIM_INFINITY)
+        heap.unlock()
+        assert keys[0] == b"x" * (8 << 20) and heap.stats().live == 1 and heap.is_valid()
+    """)
+
+
 def test_realloc_by_the_reading_of_a_file_is_refused_when_locked(heap, tmp_path):
     path = tmp_path / "secret"
     path.write_bytes(b"x" * 10_000)

@@ -208,6 +208,25 @@ def test_the_auto_backend_falls_back_with_a_warning():
 # --- limits ---
 
 
+def test_a_limit_of_file_sizes_is_an_error_that_names_it_and_small_objects_go_on():
+    """A secretmem file is a file: ftruncate(2) heeds RLIMIT_FSIZE."""
+    succeed(
+        """
+        import resource, secalloc
+        from support import hostile, maps
+        hostile.limit("RLIMIT_FSIZE", 8192)
+        before = maps.descriptors()
+        try:
+            secalloc.SecureBytes(100_000)
+            raise SystemExit("not refused")
+        except secalloc.AllocationError as error:
+            assert "RLIMIT_FSIZE" in str(error), error
+        assert maps.descriptors() == before
+        assert secalloc.SecureBytes(b"works") == b"works"
+        """
+    )
+
+
 def test_a_memlock_limit_of_zero_is_an_error_with_numbers_and_remedies():
     message = succeed(
         """

@@ -1,13 +1,10 @@
 """Fixtures of several test files; a file that imports one has it."""
 import gc
-import shlex
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
 
 from secalloc_ext.heapobject import DEFAULT
+from support.compiler import shared_library
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +25,4 @@ def nothing_leaks():
 @pytest.fixture(scope="module")
 def hammer_library(tmp_path_factory):
     """hammer.c, compiled."""
-    path = tmp_path_factory.mktemp("hammer") / "hammer.so"
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    source = Path(__file__).with_name("hammer.c")
-    subprocess.run([*compiler, "-O2", "-shared", "-fPIC", "-pthread", "-o", path, source], check=True)
-    return path
+    return shared_library("hammer", tmp_path_factory.mktemp("hammer"))
