@@ -290,6 +290,18 @@ cdef void large_zero(frame_t *object) noexcept nogil:
         settle(object)
 
 
+cdef bint large_is_valid(frame_t *object) noexcept nogil:
+    """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
+    cdef bint closed = object.access == ACCESS_NONE or object.account.locked
+    cdef bint valid = object.object_bytes + (0 if object.guarded else SLACK_MIN) <= object.piece_bytes
+    if closed:
+        expose(object)
+    valid = valid and slack_is_intact(object)
+    if closed:
+        settle(object)
+    return valid
+
+
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:
     """Change the requested size within the pages there are, if at least half of them stay in use."""
     cdef account_t *account = object.account
