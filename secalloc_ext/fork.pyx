@@ -13,27 +13,64 @@ live objects into it; the child moves it to the original's address, the parent u
     parent   chunk (not inherited)  --live slots-->  shadow (inherited)
     child    hole                   <----mremap----  shadow
 
-Only live slots are copied, as the first touch of a page is what costs. What another thread writes at the moment of the
-fork may be half copied, as with any fork; that thread is not there in the child.
+Only live slots are copied, as the first touch of a page is what costs. Other threads, whose common path takes no lock,
+go on allocating and freeing between the copying and the fork. The child, in which they are not, makes it good: what
+was freed since is wiped, what was made since is zero, with a canary, and every slot that does not live is free again,
+in whichever cache or quarantine it was. What another thread writes into its objects meanwhile may be half copied.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
+from secalloc_ext.cache cimport cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, fatal_error, state_load
+    ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.prim cimport ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, state_load, wipe_slot
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
-from secalloc_ext.slot cimport STATE_LIVE
+from secalloc_ext.sizeclass cimport BIN_COUNT
+from secalloc_ext.slab cimport slab_free_all
+from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_fill, canary_is_intact
+
+cdef enum:
+    TRIES = 64                       # to copy a slot that another thread is just opening or resizing,
+    TRIES_AT_ONCE = 8                # and may have been stopped in
 
 
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
     """Where the piece lies in its chunk's shadow, in which pieces adjoin."""
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
+
+
+# Two bitmaps behind a slab's states: slots that were copied, and those of them whose canary was whole at that time.
+
+cdef inline uint64_t *copied_bits(const frame_t *slab) noexcept nogil:
+    return <uint64_t *>(slab.states + SLAB_SLOTS_MAX)
+
+
+cdef inline uint64_t *whole_bits(const frame_t *slab) noexcept nogil:
+    return copied_bits(slab) + SLAB_WORDS_MAX
+
+
+cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint64_t bit = <uint64_t>1 << (i & 63)
+    cdef uint16_t state
+    cdef size_t size, attempt
+    for attempt in range(TRIES):
+        state = state_load(slab.states + i)
+        if not state & STATE_LIVE:
+            break
+        size = state & STATE_SIZE
+        memcpy(copy, slab.start + i * slot_bytes, slot_bytes)
+        copied_bits(slab)[i >> 6] |= bit
+        if canary_is_intact(slab.canary, copy + size, copy + slot_bytes, size):
+            whole_bits(slab)[i >> 6] |= bit
+            break
+        if attempt >= TRIES_AT_ONCE:
+            mapping_pause()
 
 
 cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
@@ -47,12 +84,34 @@ cdef void copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
         if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
     elif frame_is_slab(frame):
+        memset(copied_bits(frame), 0, 2 * SLAB_WORDS_MAX * sizeof(uint64_t))
         was_open = heaplock_peek(frame)
         for i in range(frame.slots):
-            if state_load(frame.states + i) & STATE_LIVE:
-                memcpy(shadow + i * <size_t>frame.slot_bytes, frame.start + i * <size_t>frame.slot_bytes,
-                       frame.slot_bytes)
+            copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
+
+
+cdef void adopt_slots(frame_t *slab) noexcept nogil:
+    """In the child: make the copies agree with the states, which may have changed after the copying."""
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint32_t i
+    cdef uint16_t state
+    cdef bint copied, whole
+    cdef uint8_t *slot
+    cdef uint8_t *slack
+    for i in range(slab.slots):
+        state = state_load(slab.states + i)
+        slot = slab.start + i * slot_bytes
+        copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
+        whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1
+        if state & STATE_LIVE:
+            slack = slot + (state & STATE_SIZE)
+            # A canary that was damaged before is damaged in the child.
+            if copied == whole and not canary_is_intact(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE):
+                canary_fill(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE)
+        elif copied:
+            wipe_slot(slot, slot_bytes)
+    slab_free_all(slab)
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
@@ -119,12 +178,15 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *first
     cdef frame_t *following
     cdef cache_t *cache = heap.caches
+    cdef size_t i
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         following = chunk_piece(&heap.account, frame)
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
+        if frame_is_slab(frame):
+            adopt_slots(frame)
         if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
@@ -134,9 +196,11 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
         frame = following
+    quarantine_clear(&heap.quarantine)
     while cache != NULL:
-        if cache != own:
-            cache_flush(cache)
+        for i in range(BIN_COUNT):
+            cache.bins[i].word = 0
+            cache.bins[i].slab = NULL
         cache = cache.next
     make_idle(heap, own)
     reseed(heap)

@@ -198,13 +198,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
             settle(object)
         object.object_bytes = size
         object.canary = rng_secret(rng)
+        slack_fill(object)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
         pool.live_committed += object.piece_bytes
     lock_drop(&account.lock)
-    if object != NULL:
-        slack_fill(object)
     return object
 
 
@@ -308,9 +307,9 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     cdef size_t old = object.object_bytes
     if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
+    lock_take(&account.lock)  # a fork in another thread copies it whole
     if size > old:
         wipe(object.start + old, size - old)
-    lock_take(&account.lock)
     object.object_bytes = size
     pool.live_bytes += size - old
     slack_fill(object)

@@ -58,6 +58,15 @@ cdef void slab_give(frame_t *slab, size_t word, uint64_t bits) noexcept nogil:
     atomic_or_release(slab.bitmap + word, bits)
 
 
+cdef void slab_free_all(frame_t *slab) noexcept nogil:
+    """Let every slot that does not live be free, whoever had it taken. No other thread may be in the process."""
+    cdef uint32_t i
+    memset(slab.bitmap, 0xff, words_of(slab) * 8)
+    for i in range(slab.slots):
+        if state_load(slab.states + i) & STATE_LIVE:
+            slab.bitmap[i >> 6] &= ~(<uint64_t>1 << (i & 63))
+
+
 cdef bint slab_is_empty(const frame_t *slab) noexcept nogil:
     cdef size_t word
     for word in range(words_of(slab)):
