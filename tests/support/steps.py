@@ -24,9 +24,11 @@ def step(**strategies):
 def run(machine, steps, **options):
     """Make at least `steps` steps of a machine, STEPS_PER_EXAMPLE or less in a fresh one each; answers how many."""
     machine.steps_made = 0
-    examples = steps * 6 // 5 // STEPS_PER_EXAMPLE + 5
-    run_state_machine_as_test(machine, settings=settings(
-        max_examples=examples, stateful_step_count=STEPS_PER_EXAMPLE, deadline=None,
-        suppress_health_check=list(HealthCheck), **options))  # fmt: skip
-    assert machine.steps_made >= steps
+    while machine.steps_made < steps:
+        before = machine.steps_made
+        examples = (steps - before) // STEPS_PER_EXAMPLE + 5
+        run_state_machine_as_test(machine, settings=settings(
+            max_examples=examples, stateful_step_count=STEPS_PER_EXAMPLE, deadline=None,
+            suppress_health_check=list(HealthCheck), **options))  # fmt: skip
+        assert machine.steps_made > before
     return machine.steps_made
