@@ -13,12 +13,12 @@ live objects into it; the child moves it to the original's address, the parent u
     parent   chunk (not inherited)  --live slots-->  shadow (inherited)
     child    hole                   <----mremap----  shadow
 
-Only live slots are copied, as the first touch of a page is what costs. Other threads allocate and free slots meanwhile,
-without a lock. So behind a shadow of slabs lie the states that its slots had when they were copied, in ordinary memory;
-the child wipes a slot that was freed since, and an object made since is there, of zeros. What another thread writes at
-the moment of the fork may be half copied, as with any fork; that thread is not there in the child.
+Only live slots are copied, as the first touch of a page is what costs. Other threads, whose common path takes no lock,
+go on allocating and freeing between the copying and the fork. The child, in which they are not, makes it good: what
+was freed since is wiped, what was made since is zero, with a canary, and every slot that does not live is free again,
+in whichever cache or quarantine it was. What another thread writes into its objects meanwhile may be half copied.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
@@ -26,17 +26,17 @@ from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, acc
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, mapping_commit, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, SLAB_SLOTS_MAX, fatal_error, state_load
+    ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.prim cimport ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, state_load, wipe_slot
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
-from secalloc_ext.slab cimport slab_adopt
-from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_is_intact
+from secalloc_ext.slab cimport slab_free_all
+from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_fill, canary_is_intact
 
 cdef enum:
-    COPIES_MAX = 100
-    STATES_BYTES = (SLAB_SLOTS_MAX * 2 + PAGE_BYTES - 1) & -PAGE_BYTES   # of one slab, whole pages
+    TRIES = 64                       # to copy a slot that another thread is just opening or resizing,
+    TRIES_AT_ONCE = 8                # and may have been stopped in
 
 
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
@@ -44,36 +44,36 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
 
 
-cdef size_t states_bytes(const frame_t *frame, const frame_t *first) noexcept nogil:
-    """Of the states behind the chunk's shadow, if it is one of slabs."""
-    return 0 if frame.kind in (KIND_LARGE, KIND_LARGE_FREE) else first.chunk_pieces * <size_t>STATES_BYTES
+# Two bitmaps behind a slab's states: slots that were copied, and those of them whose canary was whole at that time.
+
+cdef inline uint64_t *copied_bits(const frame_t *slab) noexcept nogil:
+    return <uint64_t *>(slab.states + SLAB_SLOTS_MAX)
 
 
-cdef uint16_t *states_of(const frame_t *frame, const frame_t *first) noexcept nogil:
-    """Where a slab's are."""
-    return <uint16_t *>(first.shadow + first.chunk_pieces * frame.piece_bytes
-                        + <size_t>(frame - first) * <size_t>STATES_BYTES)
+cdef inline uint64_t *whole_bits(const frame_t *slab) noexcept nogil:
+    return copied_bits(slab) + SLAB_WORDS_MAX
 
 
-cdef uint16_t copy_slot(const frame_t *slab, uint32_t index, uint8_t *copy) noexcept nogil:
-    """Copy a slot if it is live; answers its state then. Another thread may be making or wiping it: then it is copied
-    again. A canary that stays broken is an overflow, which the child shall find as well."""
-    cdef const uint8_t *slot = slab.start + index * <size_t>slab.slot_bytes
-    cdef uint16_t state = 0
-    cdef size_t size
-    cdef int _attempt
-    for _attempt in range(COPIES_MAX):
-        state = state_load(slab.states + index)
+cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint64_t bit = <uint64_t>1 << (i & 63)
+    cdef uint16_t state
+    cdef size_t size, attempt
+    for attempt in range(TRIES):
+        state = state_load(slab.states + i)
         if not state & STATE_LIVE:
             break
         size = state & STATE_SIZE
-        memcpy(copy, slot, slab.slot_bytes)
-        if canary_is_intact(slab.canary, copy + size, copy + slab.slot_bytes, size):
+        memcpy(copy, slab.start + i * slot_bytes, slot_bytes)
+        copied_bits(slab)[i >> 6] |= bit
+        if canary_is_intact(slab.canary, copy + size, copy + slot_bytes, size):
+            whole_bits(slab)[i >> 6] |= bit
             break
-    return state
+        if attempt >= TRIES_AT_ONCE:
+            mapping_pause()
 
 
-cdef bint copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept nogil:
+cdef bint copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     """False where what is closed cannot be opened for it."""
     cdef uint32_t i
     cdef bint closed, was_open
@@ -85,11 +85,35 @@ cdef bint copy_live(frame_t *frame, uint8_t *shadow, uint16_t *states) noexcept 
         if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
     elif frame_is_slab(frame):
+        memset(copied_bits(frame), 0, 2 * SLAB_WORDS_MAX * sizeof(uint64_t))
         was_open = heaplock_peek(frame)
         for i in range(frame.slots):
-            states[i] = copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
+            copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
         heaplock_unpeek(frame, was_open)
     return True
+
+
+cdef void adopt_slots(frame_t *slab) noexcept nogil:
+    """In the child: make the copies agree with the states, which may have changed after the copying."""
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint32_t i
+    cdef uint16_t state
+    cdef bint copied, whole
+    cdef uint8_t *slot
+    cdef uint8_t *slack
+    for i in range(slab.slots):
+        state = state_load(slab.states + i)
+        slot = slab.start + i * slot_bytes
+        copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
+        whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1
+        if state & STATE_LIVE:
+            slack = slot + (state & STATE_SIZE)
+            # A canary that was damaged before is damaged in the child.
+            if copied == whole and not canary_is_intact(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE):
+                canary_fill(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE)
+        elif copied:
+            wipe_slot(slot, slot_bytes)
+    slab_free_all(slab)
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
@@ -97,21 +121,18 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     cdef account_t *account = &heap.account
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
-    cdef size_t size, states, _left
+    cdef size_t size, _left
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if piece_offset(frame, first) == 0:
             size = first.chunk_pieces * frame.piece_bytes
-            states = states_bytes(frame, first)
-            first.shadow = mapping_reserve(size + states)
+            first.shadow = mapping_reserve(size)
             if first.shadow == NULL:
-                return False
-            if states > 0 and mapping_commit(first.shadow + size, states) != ERROR_NONE:
                 return False
             if mapping_create(first.shadow, frame.piece_bytes, frame.piece_bytes, first.chunk_pieces,
                               account.backend, account.flags, True, &_left) != ERROR_NONE:
                 return False
-        if not copy_live(frame, first.shadow + piece_offset(frame, first), states_of(frame, first)):
+        if not copy_live(frame, first.shadow + piece_offset(frame, first)):
             return False
         frame = chunk_piece(account, frame)
     return True
@@ -123,7 +144,7 @@ cdef void fork_discard(heap_t *heap) noexcept nogil:
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if first.shadow != NULL:
-            mapping_unreserve(first.shadow, first.chunk_pieces * frame.piece_bytes + states_bytes(frame, first))
+            mapping_unreserve(first.shadow, first.chunk_pieces * frame.piece_bytes)
             first.shadow = NULL
         frame = chunk_piece(&heap.account, frame)
 
@@ -159,7 +180,7 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *first
     cdef frame_t *following
     cdef cache_t *cache = heap.caches
-    cdef size_t i, states
+    cdef size_t i
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         following = chunk_piece(&heap.account, frame)
@@ -167,7 +188,7 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
         if frame_is_slab(frame):
-            slab_adopt(frame, states_of(frame, first))
+            adopt_slots(frame)
         if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
@@ -175,13 +196,10 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if frame.kind == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
-            states = states_bytes(frame, first)
-            if states > 0:
-                mapping_unreserve(first.shadow + first.chunk_pieces * frame.piece_bytes, states)
             first.shadow = NULL
         frame = following
     quarantine_clear(&heap.quarantine)
-    while cache != NULL:  # all that they had taken is free: some thread may have been about to take more
+    while cache != NULL:
         for i in range(BIN_COUNT):
             cache.bins[i].word = cache.bins[i].freed = 0
             cache.bins[i].slab = NULL

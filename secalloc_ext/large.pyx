@@ -214,13 +214,12 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         error[0] = ERROR_MAP_COUNT
         object = NULL
     if object != NULL:
+        slack_fill(object)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
         pool.live_bytes += size
         pool.live_committed += object.piece_bytes
     lock_drop(&account.lock)
-    if object != NULL:
-        slack_fill(object)
     return object
 
 
@@ -334,6 +333,18 @@ cdef void large_zero(frame_t *object) noexcept nogil:
     large_wipe(object)
     if closed:
         settle(object)
+
+
+cdef bint large_is_valid(frame_t *object) noexcept nogil:
+    """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
+    cdef bint closed = object.access == ACCESS_NONE or object.account.locked
+    cdef bint valid = object.object_bytes + (0 if object.guarded else SLACK_MIN) <= object.piece_bytes
+    if closed:
+        expose(object)
+    valid = valid and slack_is_intact(object)
+    if closed:
+        settle(object)
+    return valid
 
 
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:

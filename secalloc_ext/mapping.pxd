@@ -30,4 +30,5 @@ cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexc
 cdef int mapping_key_create() noexcept nogil                               # denied to every thread; or KEY_NONE
 cdef bint mapping_key_allow(int key, bint allow) noexcept nogil            # this thread; was it allowed?
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole
+cdef void mapping_pause() noexcept nogil                                   # let other threads run for a moment
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil

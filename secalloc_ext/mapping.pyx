@@ -27,10 +27,13 @@ from secalloc_ext.sys cimport (
     MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC,
     PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno,
     ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get,
-    pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf)
+    pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
+
+cdef enum:
+    PAUSE_MICROSECONDS = 100
 
 
 cdef int mapping_check_machine() noexcept nogil:
@@ -222,6 +225,10 @@ cdef int mapping_random(void *buffer, size_t size) noexcept nogil:
         next += got
         size -= <size_t>got
     return ERROR_NONE
+
+
+cdef void mapping_pause() noexcept nogil:
+    usleep(PAUSE_MICROSECONDS)
 
 
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil:

@@ -48,9 +48,9 @@ enum {
     SLAB_SLOTS_MAX = PIECE_BYTES_MAX / SLOT_BYTES_MIN,
     SLAB_WORDS_MAX = (SLAB_SLOTS_MAX + 63) / 64,
     LINE_BYTES = 64,
-    /* A slab's bitmap and states: an odd number of cache lines, so that those of neighbouring slabs fall into different
-     * cache sets. */
-    DETAIL_BYTES = ((SLAB_WORDS_MAX * 8 + SLAB_SLOTS_MAX * 2 + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES,
+    /* A slab's bitmap and states, and two bitmaps for forks: an odd number of cache lines, so that those of neighbouring
+     * slabs fall into different cache sets. */
+    DETAIL_BYTES = ((3 * SLAB_WORDS_MAX * 8 + SLAB_SLOTS_MAX * 2 + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES,
 };
 
 /* Why a layer below Python could not do what was asked. errors.py has one exception and one remedy for each. */

@@ -182,8 +182,9 @@ cdef class SecureBytes:
     # --- protection of guarded ones ---
 
     cdef int settle(self) except -1:
+        """Have the pages allow what is wished; what a view of them needs stays allowed."""
         cdef int access = ACCESS_READ_WRITE if self.unlocks > 0 else self.access
-        if access == self.effective or self.exports > 0 or self.data == NULL:
+        if access == self.effective or self.exports > 0 and access < self.effective or self.data == NULL:
             return 0
         if not heap_protect(self.data, access):
             raise AllocationError("the protection cannot be changed: vm.max_map_count or RLIMIT_DATA is reached")
@@ -433,12 +434,12 @@ cdef class SecureBytes:
         return 0
 
     def wipe(self):
-        """Zero the bytes at once, views of them included. Wiping twice is no error.
+        """Zero the bytes at once, views of them included. Wiping again zeroes what was written through a view since.
 
         The slot is given back when the last view (memoryview, array) is gone. In a forked child there is nothing to
         wipe, and nothing happens.
         """
-        if self.data == NULL or self.is_wiped:
+        if self.data == NULL:
             return
         if self.generation == self.heap.heap.generation:
             heap_zero(self.data)

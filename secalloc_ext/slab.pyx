@@ -9,14 +9,14 @@ the slab is no cache's current one; slots come back (`slot_give`, `slab_give`) f
 
 Invariant: slots = live (state says so) + free (bit set) + taken (bit clear, state 0: in a thread cache or quarantine).
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.frame cimport KIND_PIECE, KIND_SLAB, KIND_SLAB_LOCKED, frame_t
 from secalloc_ext.prim cimport (
     SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_acquire, atomic_load_relaxed, atomic_or_release, bytes_are_zero,
-    state_load, wipe_slot)
+    state_load)
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, class_slot_bytes
-from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_fill, canary_is_intact
+from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_is_intact
 
 cdef uint64_t ALL = <uint64_t>-1
 
@@ -58,6 +58,15 @@ cdef void slab_give(frame_t *slab, size_t word, uint64_t bits) noexcept nogil:
     atomic_or_release(slab.bitmap + word, bits)
 
 
+cdef void slab_free_all(frame_t *slab) noexcept nogil:
+    """Let every slot that does not live be free, whoever had it taken. No other thread may be in the process."""
+    cdef uint32_t i
+    memset(slab.bitmap, 0xff, words_of(slab) * 8)
+    for i in range(slab.slots):
+        if state_load(slab.states + i) & STATE_LIVE:
+            slab.bitmap[i >> 6] &= ~(<uint64_t>1 << (i & 63))
+
+
 cdef bint slab_is_empty(const frame_t *slab) noexcept nogil:
     cdef size_t word
     for word in range(words_of(slab)):
@@ -72,26 +81,6 @@ cdef bint slab_retire(frame_t *slab) noexcept nogil:
         return False
     slab.kind = KIND_PIECE
     return True
-
-
-cdef void slab_adopt(frame_t *slab, const uint16_t *copied) noexcept nogil:
-    """In a forked child, whose slots hold what was live, with the states `copied`, when the parent copied them: make
-    good what other threads have allocated and freed since. What is not live is free then, whoever had taken it."""
-    cdef uint32_t i
-    cdef uint16_t state
-    cdef size_t size
-    cdef uint8_t *slot
-    memset(slab.bitmap, 0xff, words_of(slab) * 8)
-    for i in range(slab.slots):
-        state = state_load(slab.states + i)
-        slot = slab.start + i * <size_t>slab.slot_bytes
-        size = state & STATE_SIZE
-        if state != copied[i]:
-            wipe_slot(slot, slab.slot_bytes)
-            if state & STATE_LIVE:
-                canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
-        if state & STATE_LIVE:
-            slab.bitmap[i >> 6] &= ~(<uint64_t>1 << (i & 63))
 
 
 cdef slab_count_t slab_count(const frame_t *slab) noexcept nogil:

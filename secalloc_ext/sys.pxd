@@ -46,6 +46,7 @@ cdef extern from *:
     int pkey_set(int key, unsigned rights) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
+    int usleep(unsigned microseconds) noexcept nogil
     ssize_t getrandom(void *buffer, size_t size, unsigned flags) noexcept nogil
     int getrlimit(int resource, rlimit *limit) noexcept nogil
     long sysconf(int name) noexcept nogil

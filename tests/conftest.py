@@ -10,6 +10,11 @@ settings.register_profile("secalloc", deadline=None, suppress_health_check=[Heal
 settings.load_profile("secalloc")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--state-machine-steps", type=int, default=10_000,
+                     help="steps of test_state_machine.py in all; a million: an hour, and --timeout=0")  # fmt: skip
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The tests are about the installed package: a checkout on sys.path would hide what the wheel lacks."""
     for name in ("secalloc", "secalloc_ext"):  # found, not imported: a checkout that is not built has no import

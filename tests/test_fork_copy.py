@@ -271,3 +271,73 @@ in_child(lambda: None if all(maps.mapping_at(capi.address_of(o)).is_secret for o
 """,
         "secretmem",
     )
+
+
+def test_an_overflow_from_before_the_fork_is_an_overflow_in_the_child(backend):
+    succeed(
+        MAKE
+        + """
+from support import capi
+ends = [capi.address_of(o) + len(o) for o in objects]
+
+def child():
+    assert not heap.is_valid()
+    capi.spoil(end)  # undone
+    assert heap.is_valid()
+
+for end in ends[:6]:
+    capi.spoil(end)
+    in_child(child)
+    capi.spoil(end)
+in_child(lambda: None if heap.is_valid() else 1 / 0)
+""",
+        backend,
+    )
+
+
+def test_a_child_that_outlives_its_parent_keeps_its_copies(backend):
+    succeed(
+        MAKE
+        + """
+ask, answer = os.pipe()
+
+def parent():
+    own = os.getpid()
+    if os.fork():
+        return
+    while os.getppid() == own:
+        pass
+    assert [bytes(o) for o in objects] == contents
+    del objects[:]
+    heap.trim()
+    assert heap.is_valid() and heap.stats().committed == 0
+    os.write(answer, b"fine")
+
+in_child(parent)
+assert os.read(ask, 9) == b"fine"
+""",
+        backend,
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing_hands_copies_to_forked_workers_only(tmp_path, backend, method):
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import multiprocessing, os, warnings
+from secalloc import Heap, SecureBytes
+warnings.simplefilter("ignore", DeprecationWarning)
+heap = Heap("copied", on_fork="copy", backend="{backend}")
+key = SecureBytes(b"master" if __name__ == "__main__" else b"worker", heap=heap)
+def work(n):
+    made = SecureBytes(bytes([n]) * 1_000 * n, heap=heap)
+    return bytes(key), len(made), heap.is_valid()
+if __name__ == "__main__":
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        seen = b"master" if "{method}" == "fork" else b"worker"
+        assert pool.map(work, range(30), chunksize=1) == [(seen, 1_000 * n, True) for n in range(30)]
+    assert key == b"master" and heap.is_valid() and heap.stats().live == 1
+"""
+    )
+    succeed("import subprocess, sys; subprocess.run([sys.executable, '-P', sys.argv[1]], check=True)", program)

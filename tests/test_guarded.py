@@ -156,6 +156,21 @@ def test_a_view_of_a_readonly_object_is_readonly():
     assert memoryview(key).readonly
 
 
+def test_a_readonly_view_that_is_out_keeps_nobody_from_writing():
+    key = SecureBytes(b"abcd", guarded=True)
+    key.readonly()
+    view = memoryview(key)
+    with key.unlocked():
+        key[0] = 65
+    view.release()
+    with pytest.raises(ProtectedError):
+        key[0] = 66
+    view = memoryview(key)
+    key.readwrite()
+    key[1] = 66
+    assert (bytes(view), view.readonly) == (b"ABcd", True)
+
+
 @pytest.mark.parametrize("access", ["noaccess", "readonly", "readwrite"])
 def test_it_can_be_dropped_and_wiped_in_any_state(access):
     before = stats().live

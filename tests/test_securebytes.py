@@ -444,6 +444,16 @@ def test_wiping_zeroes_the_bytes_at_once():
     key.wipe()
 
 
+def test_wiping_again_zeroes_what_was_written_through_a_view_since():
+    key = SecureBytes(b"secret")
+    view = memoryview(key)
+    key.wipe()
+    view[2] = 7
+    assert bytes(view) == bytes([0, 0, 7, 0, 0, 0])
+    key.wipe()
+    assert bytes(view) == bytes(6)
+
+
 def test_wiping_zeroes_the_bytes_under_a_view_and_frees_them_when_the_last_view_goes():
     live = secalloc.stats().live
     key = SecureBytes(SECRET)

@@ -78,3 +78,39 @@ def test_a_closed_heap_is_given_back_though_threads_that_used_it_live_on():
             list(pool.map(lambda size, heap=heap: len(SecureBytes(size, heap=heap)), [8, 100, 5000, 20_000]))
             assert heap.stats().caches > 0
             del heap
+
+
+@pytest.mark.parametrize("policy", ["isolate", "copy"])
+def test_a_fork_while_c_threads_hammer_gives_a_child_whose_heap_is_whole(hammer_library, policy):  # noqa: F811
+    """They hold no lock on the common path: they go on while copies are made."""
+    succeed(
+        """
+        import sys, threading, secalloc
+        secalloc.configure(on_fork=sys.argv[2])
+        from secalloc import SecureBytes
+        from secalloc_ext.heapobject import DEFAULT
+        from support import capi
+        from support.forking import forked
+        from support.hammer import functions, load
+        hammer = load(sys.argv[1])
+        broken = []
+        threads = [threading.Thread(target=lambda: broken.append(hammer(functions(), 3, 12, 60_000, 17)))]
+        threads[0].start()
+        key = SecureBytes(b"secret")
+        def child():
+            assert DEFAULT.on_fork == "isolate" or key == b"secret"
+            assert DEFAULT.is_valid()
+            mine = [capi.malloc(size) for size in (*range(300), 3_000, 20_000) for _ in range(30)]
+            assert DEFAULT.is_valid()
+            for pointer in mine:
+                capi.free(pointer)
+            DEFAULT.trim()
+            assert DEFAULT.is_valid()
+        forks = 0
+        while threads[0].is_alive():
+            forked(child)
+            forks += 1
+        assert forks > 5 and broken == [0] and key == b"secret" and DEFAULT.is_valid()
+        """,
+        hammer_library, policy,
+    )  # fmt: skip

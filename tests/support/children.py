@@ -10,12 +10,12 @@ TESTS = Path(__file__).resolve().parent.parent
 SECONDS_MAX = 50  # a hang is a failure; no test waits for it on purpose
 
 
-def run(code, *arguments, environment=None, **options):
+def run(code, *arguments, environment=None, timeout=SECONDS_MAX, **options):
     """Run a program to its end; it can import `support`, and gets secalloc from where it is installed."""
     variables = os.environ | {"PYTHONPATH": str(TESTS), "PYTHONFAULTHANDLER": "", "PYTHONMALLOC": ""}
     return subprocess.run(
         [sys.executable, "-P", "-c", textwrap.dedent(code), *map(str, arguments)],
-        env=variables | (environment or {}), cwd="/", capture_output=True, text=True, timeout=SECONDS_MAX, **options,
+        env=variables | (environment or {}), cwd="/", capture_output=True, text=True, timeout=timeout, **options,
     )  # fmt: skip
 
 
