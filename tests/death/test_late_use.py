@@ -5,7 +5,16 @@ out again, or leaves the quarantine. A large object's pages are closed.
 """
 import pytest
 from support.children import succeed
-from support.scenarios import FAULT, LARGE, LATE_WRITE, PRELUDE, Scenario, controls_end_no_process, each_of, for_both_sizes
+from support.scenarios import (
+    FAULT,
+    LARGE,
+    LATE_WRITE,
+    PRELUDE,
+    Scenario,
+    controls_end_no_process,
+    each_of,
+    for_both_sizes,
+)
 
 # A freed slot waits until much of its word is free. So many are freed, then all are handed out.
 HAND_OUT = "[malloc(32) for _ in range(20_000)]"
@@ -18,7 +27,8 @@ SCENARIOS = [
     Scenario("the first byte written", MANY_FREED, "write(p, b'x'); " + HAND_OUT, LATE_WRITE, HAND_OUT),
     Scenario("the last byte written", MANY_FREED, "write(p + 31, b'x'); " + HAND_OUT, LATE_WRITE, HAND_OUT),
     Scenario("the slack written", MANY_FREED, "write(p + 47, b'x'); " + HAND_OUT, LATE_WRITE, HAND_OUT),
-    Scenario("a byte written and seen by another thread", MANY_FREED, "write(p, b'x'); " + THREADS, LATE_WRITE, THREADS),
+    Scenario("a byte written and seen by another thread", MANY_FREED, "write(p, b'x'); " + THREADS, LATE_WRITE,
+             THREADS),
     Scenario("the object of an ended thread written", "many = []; "
              "t = threading.Thread(target=lambda: many.extend(malloc(32) for _ in range(2_000))); t.start(); t.join(); "
              "[free(each) for each in many]", "write(many[1_000], b'x'); " + HAND_OUT, LATE_WRITE, HAND_OUT),

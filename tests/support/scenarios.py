@@ -7,6 +7,7 @@ import signal
 from typing import NamedTuple
 
 import pytest
+
 from support.children import die, succeed
 
 PRELUDE = """
@@ -15,7 +16,7 @@ from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT as heap, slot_bytes
 from support import maps
 from support.capi import *
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 """
 SMALL, LARGE = 32, 100_000
 SIZES = {"small": SMALL, "large": LARGE}
@@ -27,6 +28,7 @@ OVERFLOW = "overflow"
 UNDERFLOW = "underflow"
 LATE_WRITE = "write after free"
 NOT_GUARDED = "protection of an object that is not guarded"
+PHRASES = (NOT_OURS, INTERIOR, FREED, OVERFLOW, UNDERFLOW, LATE_WRITE, NOT_GUARDED)
 FAULT = ""  # no word of ours: the kernel ends it
 
 
