@@ -33,8 +33,9 @@ SCENARIOS = [
     *for_both_sizes("free twice of what an ended thread had made",
                     "many = []; " + THREAD.format("lambda _: many.append(malloc(SIZE))", "0") + "; free(many[0])",
                     "free(many[0])", FREED),
-    Scenario("free of a slot that was never handed out", "p = malloc(32); page = maps.mapping_at(p)",
-             "free(p + 48 if p + 96 < page.end else p - 48)", FREED, "free(p)"),
+    *(Scenario(f"{call} of a slot that was never handed out", "p = malloc(32); page = maps.mapping_at(p)",
+               f"{call}(p + 48 if p + 96 < page.end else p - 48)", FREED, f"{call}(p)")
+      for call in ("free", "usable_size")),
 ]  # fmt: skip
 
 
