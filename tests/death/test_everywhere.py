@@ -14,7 +14,7 @@ from support.scenarios import (
 )
 
 LIVE = "p = malloc(SIZE)"
-HAND_OUT = "keep = [malloc(32) for _ in range(20_000)]; [free(each) for each in keep]"
+HAND_OUT = "again = [malloc(32) for _ in range(20_000)]; [free(each) for each in again]"
 SCENARIOS = [
     *for_both_sizes("free twice", LIVE + "; free(p)", "free(p)", FREED),
     *for_both_sizes("free of an interior pointer", LIVE, "free(p + 16)", INTERIOR, "free(p)"),

@@ -23,7 +23,7 @@ FILL = "write(p, b'x' * SIZE); free(p)"
 THREAD = "t = threading.Thread(target=free, args=[p]); t.start(); t.join()"
 # Two neighbours of 32 bytes in slots of 48.
 NEIGHBOURS = ("many = {malloc(32) for _ in range(500)}; p = next(p for p in many if p - 48 in many); ")
-HAND_OUT = "[malloc(32) for _ in range(20_000)]"
+HAND_OUT = "again = [malloc(32) for _ in range(20_000)]; [free(each) for each in again]"
 OVERRUN_SIZES = (0, 1, 7, 8, 15, 24, 100, 1_000, 16_392, 16_393, LARGE)
 
 SCENARIOS = [
