@@ -197,6 +197,7 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
                   or bin_load_ring(cache, bin, bin.ring_length, 1)
                   or bin_steal(cache, bin_index))
     if not loaded:
+        cache_flush(cache)  # slots of other classes kept at hand keep their slabs from being empty
         caches_tidy(heap, 0)
         slab = slab_new(cache, bin_index, error)
         loaded = slab != NULL and bin_load(cache, bin, slab, 1)

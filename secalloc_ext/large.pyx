@@ -10,7 +10,8 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 
     #|c c ... c|object: size bytes ........................|#
 
-Its pages can be made inaccessible or read-only while it lives.
+Its pages can be made inaccessible or read-only while it lives. One of no bytes begins at the guard page: who touches a
+byte of it faults.
 
 Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped, made inaccessible (so a late
 read or write faults, and no check for zeros is needed when it is handed out again) and kept in the pool up to `retain`
@@ -126,10 +127,8 @@ cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
 
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
-    """Where the user's bytes begin; for a guarded object of no bytes the last byte of its pages, to be unique."""
-    if not object.guarded:
-        return object.start
-    return object.start + object.piece_bytes - (object.object_bytes if object.object_bytes > 0 else 1)
+    """Where the user's bytes begin. The guard page of a guarded object of no bytes is in its own frame, so unique."""
+    return object.start + object.piece_bytes - object.object_bytes if object.guarded else object.start
 
 
 cdef void slack_fill(const frame_t *object) noexcept nogil:
@@ -224,9 +223,9 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
 
 
 cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
-    if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
-        fatal_error("pointer was not allocated here")
     if p != large_object(object):
+        if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
+            fatal_error("pointer was not allocated here")
         fatal_error("pointer into the middle of an object")
     if object.kind != KIND_LARGE:
         fatal_error("double free")

@@ -1,5 +1,10 @@
-"""How much of the default RLIMIT_MEMLOCK, 8 MiB, an ordinary user gets to use."""
+"""How much of a limit can be used: of the default RLIMIT_MEMLOCK, 8 MiB, and of a heap's own."""
+from itertools import permutations
+
+import pytest
 from support.children import succeed
+
+from secalloc import Heap, HeapLimitError, SecureBytes
 
 AS_ORDINARY_USER = """
 import secalloc
@@ -38,3 +43,17 @@ for p in [*live[1::2], *again]:
 assert secalloc.stats().live == 0 and len(SecureBytes(4 << 20)) == 4 << 20
 """
     )
+
+
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+@pytest.mark.parametrize(("old", "new"), list(permutations([16, 512, 2_048, 16_000, 40_000], 2)))
+def test_what_was_freed_of_one_size_is_room_for_another(old, new, hardening):
+    """Slots that the thread keeps at hand, or in quarantine, are no reason to refuse."""
+    heap = Heap("small", limit="64 KiB", hardening=hardening)
+    for size in (old, new, old):
+        keys = []
+        with pytest.raises(HeapLimitError):
+            keys.extend(SecureBytes(size, heap=heap) for _ in range(5_000))
+        assert len(keys) * size > 16_000
+        keys.clear()
+        assert heap.is_valid()

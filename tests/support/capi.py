@@ -22,6 +22,7 @@ SIGNATURES = {
 NOACCESS, READONLY, READWRITE = 0, 1, 2
 
 SIZE_MAX = 2**64 - 1
+NOACCESS, READONLY, READWRITE = range(3)
 
 _name_of = ctypes.pythonapi.PyCapsule_GetName
 _name_of.restype = c_char_p

@@ -27,9 +27,9 @@ def succeed(code, *arguments, **options):
     return done.stdout
 
 
-def die(code, *, by, phrase=""):
+def die(code, *, by, phrase="", **options):
     """Run a program that prints "ready" and then dies by the signal `by`, with exactly `phrase` on standard error."""
-    done = run(code)
+    done = run(code, **options)
     assert done.stdout == "ready\n", f"did not get ready\n{done.stdout}\n{done.stderr}"
     assert done.returncode == -by, f"ended with {done.returncode}, not {signal.Signals(by).name}\n{done.stderr}"
     assert done.stderr == phrase
