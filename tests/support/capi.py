@@ -15,6 +15,7 @@ SIGNATURES = {
     "usable_size": (c_size_t, c_void_p),
     "owns": (c_int, c_void_p),
     "aligned_alloc": (c_void_p, c_size_t, c_size_t),
+    "guarded_alloc": (c_void_p, c_size_t),
 }
 
 SIZE_MAX = 2**64 - 1
@@ -44,7 +45,7 @@ def function(name):
 
 malloc, calloc, realloc = function("malloc"), function("calloc"), function("realloc")
 free, usable_size, owns = function("free"), function("usable_size"), function("owns")
-aligned_alloc = function("aligned_alloc")
+aligned_alloc, guarded_alloc = function("aligned_alloc"), function("guarded_alloc")
 
 
 def errno_of(call, *arguments):

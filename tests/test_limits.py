@@ -1,0 +1,121 @@
+"""Every limit, met when a heap must grow: one exception that names it, nothing lost, and the same heap goes on."""
+import errno
+
+import pytest
+from support import capi, growth
+from support.children import succeed
+
+import secalloc
+from secalloc import Heap, SecureBytes
+
+MEMLOCK = "hostile.become_ordinary_user(); hostile.limit('RLIMIT_MEMLOCK', 2 << 20)"
+REMEDIES = ("limit is 2097152 bytes", "ulimit -l", "LimitMEMLOCK=", "--ulimit memlock=")
+ADDRESS_SPACE = "hostile.limit('RLIMIT_AS', maps.address_space() + (160 << 20))"
+# What to do before the heap is made, what to be in when it grows; the exception, and what that must say.
+LIMITS = {
+    "RLIMIT_MEMLOCK": (MEMLOCK, "nullcontext()", "MemlockLimitError", REMEDIES),
+    "RLIMIT_NOFILE": ("", "hostile.NoDescriptorLeft()", "AllocationError", ("descriptor", "ulimit -n")),
+    "vm.max_map_count": ("", "hostile.NoMappingLeft()", "AllocationError", ("vm.max_map_count",)),
+    "RLIMIT_AS": (ADDRESS_SPACE, "nullcontext()", "AllocationError", ("address space", "RLIMIT_AS")),
+    "the heap's": ("options['limit'] = '2 MiB'", "nullcontext()", "HeapLimitError", ("limit is 2097152 bytes",)),
+}
+MET = [(limit, backend) for limit in LIMITS for backend in ("secretmem", "mlock") if limit != "RLIMIT_NOFILE"]
+MET.append(("RLIMIT_NOFILE", "secretmem"))  # the other needs no descriptors: see below
+IMPORTS = """
+import sys, secalloc
+from contextlib import nullcontext
+from secalloc import Heap, SecureBytes
+from secalloc_ext.heapobject import DEFAULT
+from support import capi, growth, hostile, maps
+"""
+
+
+@pytest.fixture(params=["secretmem", "mlock"])
+def backend(request):
+    return request.param
+
+
+@pytest.mark.parametrize("kind", growth.KINDS)
+def test_mlock_needs_no_descriptors(kind):
+    succeed(
+        IMPORTS
+        + f"""
+make, heap = growth.KINDS[{kind!r}](), Heap("locked", backend="mlock")
+with hostile.NoDescriptorLeft():
+    live, error = growth.grow(make, heap, 1_000)
+assert len(live) == 1_000 and error is None
+"""
+    )
+
+
+def test_a_memlock_limit_of_zero_is_an_error_that_passes(backend):
+    message = succeed(
+        IMPORTS
+        + """
+hostile.become_ordinary_user()
+hostile.limit("RLIMIT_MEMLOCK", 0)
+heap = Heap("limited", backend=sys.argv[1])
+live, error = growth.grow(lambda heap: SecureBytes(32, heap=heap), heap)
+assert live == [] and type(error) is secalloc.MemlockLimitError and isinstance(error, MemoryError)
+print(error)
+hostile.limit("RLIMIT_MEMLOCK", 1 << 20)
+assert SecureBytes(b"works", heap=heap).copy() == b"works"
+""",
+        backend,
+    )
+    for part in ("32 bytes", "limit is 0 bytes", "this heap has 0 bytes"):
+        assert part in message
+
+
+# --- address space ---
+
+
+@pytest.mark.parametrize("megabytes", [350, 1_000, 4_000])
+def test_a_limited_address_space_gets_a_smaller_reservation(megabytes):
+    succeed(
+        IMPORTS
+        + """
+limit = int(sys.argv[1]) << 20
+hostile.limit("RLIMIT_AS", limit)
+assert SecureBytes(b"works") == b"works"
+assert maps.address_space() <= limit
+""",
+        megabytes,
+    )
+
+
+def test_too_little_address_space_is_an_error_that_says_so_and_passes():
+    succeed(
+        IMPORTS
+        + """
+import resource
+before = maps.address_space()
+hostile.limit("RLIMIT_AS", before + (8 << 20))
+for _ in range(5):
+    error = growth.grow(SecureBytes, 32)[1]
+    assert "address space" in str(error) and "RLIMIT_AS" in str(error), error
+assert maps.address_space() < before + (4 << 20), "nothing stays reserved"
+hostile.limit("RLIMIT_AS", resource.RLIM_INFINITY)
+assert SecureBytes(b"works") == b"works"
+"""
+    )
+
+
+# --- one limit, several heaps; one heap, several limits ---
+
+
+def test_255_heaps_beside_the_default_one_can_live_at_once_and_closed_ones_make_room():
+    succeed(
+        """
+        import secalloc
+        heaps = []
+        for _ in range(2):
+            try:
+                while True:
+                    heaps.append(secalloc.Heap(str(len(heaps))))
+            except secalloc.AllocationError as error:
+                assert "too many heaps" in str(error)
+            assert len(heaps) == 255
+            del heaps[100:]
+        """
+    )
