@@ -101,6 +101,35 @@ assert SecureBytes(b"works") == b"works"
     )
 
 
+def test_a_used_up_reservation_is_used_again_for_objects_of_every_other_size(backend):
+    """What is free is in pieces as long as what was there: they are joined, and cut."""
+    succeed(
+        IMPORTS
+        + """
+secalloc.configure(backend=sys.argv[1], reservation="64 MiB")
+for size in (1_000_000, 3_000_000, 400_000, 10_000_000, 100, 30_000_000, 1_000_000):
+    live = growth.grow(lambda heap: SecureBytes(size), None)[0]
+    assert len(live) * size > 30_000_000, (size, len(live))
+    del live[1::2]  # every second hole
+    assert len(SecureBytes(size)) == size
+    del live[:]
+assert secalloc.stats().live == 0 and DEFAULT.is_valid()
+""",
+        backend,
+    )
+
+
+def test_a_reservation_is_used_to_its_last_frame(backend):
+    succeed(
+        IMPORTS
+        + """
+secalloc.configure(backend=sys.argv[1], reservation="16 MiB")
+assert len(growth.grow(lambda heap: SecureBytes(100_000), None)[0]) == 128
+""",
+        backend,
+    )
+
+
 # --- one limit, several heaps; one heap, several limits ---
 
 
