@@ -167,34 +167,52 @@ cdef void expose(frame_t *object) noexcept nogil:
         fatal_error("protection cannot be changed")
 
 
+cdef frame_t *pool_take(large_pool_t *pool, size_t piece, size_t largest) noexcept nogil:
+    """The same, opened and live; NULL also where the kernel does not let it be opened (RLIMIT_DATA)."""
+    cdef frame_t *object = pool_find(pool, piece, largest)
+    if object == NULL:
+        return NULL
+    object.kind = KIND_LARGE
+    object.access = ACCESS_READ_WRITE
+    if heaplock_settle(object) == ERROR_NONE:
+        return object
+    object.kind = KIND_LARGE_FREE
+    pool.free_count += 1
+    pool.free_committed += object.piece_bytes
+    pool_link(pool, object)
+    return NULL
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
                           bint guarded, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
     cdef frame_t *object = NULL
-    cdef bint recycled
+    cdef size_t largest
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
+    # Made live under the lock: a fork in another thread copies what is live, and must be able to read it.
     lock_take(&account.lock)
-    if alignment <= PAGE_BYTES:
-        object = pool_find(pool, piece, piece if guarded else piece + piece // 8)
+    largest = 0 if alignment > PAGE_BYTES else piece if guarded else piece + piece // 8
+    object = pool_take(pool, piece, largest)
     if object == NULL:
         object = chunk_create(account, piece, 1, alignment, error)
+    if object == NULL and pool.free_count > 0:
+        quarantine_empty(pool)
+        object = pool_take(pool, piece, largest)
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL:
-        # Under the lock: a fork in another thread copies what is live, and must be able to read it.
-        recycled = object.kind == KIND_LARGE_FREE
         object.access = ACCESS_READ_WRITE
         object.guarded = guarded
         object.kind = KIND_LARGE
-        if recycled or account.locked:
+        if account.locked:
             settle(object)
         object.object_bytes = size
         object.canary = rng_secret(rng)

@@ -130,6 +130,48 @@ assert len(growth.grow(lambda heap: SecureBytes(100_000), None)[0]) == 128
     )
 
 
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_that_is_lowered_below_what_is_in_use_is_named(limit):
+    """mmap(2) answers ENOMEM, as at vm.max_map_count. RLIMIT_DATA counts private memory: that of mlock."""
+    succeed(
+        IMPORTS
+        + """
+import resource
+secalloc.configure(backend="mlock")
+capi.free(capi.malloc(1_000_000))  # kept for reuse
+kept = SecureBytes(b"kept")
+hostile.limit(sys.argv[1], 1 << 20)
+results = [capi.errno_of(capi.malloc, 2_000_000) for _ in range(2)]
+try:
+    SecureBytes(2_000_000)
+except secalloc.AllocationError as error:
+    hostile.limit(sys.argv[1], resource.RLIM_INFINITY)
+    assert sys.argv[1] in str(error), error
+assert results == [12, 12] and kept == b"kept"
+assert len(SecureBytes(2_000_000)) == 2_000_000
+""",
+        limit,
+    )
+
+
+def test_a_large_object_in_stock_that_cannot_be_opened_is_no_object_and_no_end():
+    """Under mlock its pages count as data again when they become writable, and RLIMIT_DATA may be reached by then."""
+    succeed(
+        IMPORTS
+        + """
+import resource
+secalloc.configure(backend="mlock")
+capi.free(capi.malloc(1_000_000))
+assert secalloc.stats().large_free == 1
+hostile.limit("RLIMIT_DATA", 1 << 20)
+code = capi.errno_of(capi.malloc, 1_000_000)
+hostile.limit("RLIMIT_DATA", resource.RLIM_INFINITY)
+assert code == 12 and secalloc.stats().live == 0
+assert capi.malloc(1_000_000)
+"""
+    )
+
+
 # --- one limit, several heaps; one heap, several limits ---
 
 
