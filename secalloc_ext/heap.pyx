@@ -24,9 +24,9 @@ from secalloc_ext.large cimport (
     large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
-    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
+    ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE,
+    FRAME_SHIFT, LINE_BYTES, PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer,
+    bits_first, fatal_error, likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
 from secalloc_ext.rng cimport rng_byte, rng_fill
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
@@ -227,6 +227,18 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
         other = <heap_t *>atomic_load_pointer(<void **>&other.next_heap)
 
 
+cdef void make_room(heap_t *heap, cache_t *cache, size_t keep) noexcept nogil:
+    """After a failed allocation: give up what is kept for reuse, this thread's slabs of other classes included, but for
+    `keep` bytes that can become slabs."""
+    quarantine_end(heap)
+    lock_take(&heap.account.lock)
+    cache_flush(cache)
+    caches_tidy(heap, keep)
+    lock_drop(&heap.account.lock)
+    if secalloc_error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
+        trim_others(heap)
+
+
 cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
@@ -241,19 +253,13 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
-            quarantine_end(heap)
-            trim_others(heap)
+            make_room(heap, cache, heap.retain)
             if not cache_refill(cache, bin_index, &secalloc_error):
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
-    if object == NULL:
-        quarantine_end(heap)
-        lock_take(&heap.account.lock)
-        cache_flush(cache)
-        caches_tidy(heap, 0)
-        lock_drop(&heap.account.lock)
-        trim_others(heap)
+    if object == NULL and secalloc_error != ERROR_SIZE:
+        make_room(heap, cache, 0)
         object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
     return NULL if object == NULL else large_object(object)
 

@@ -36,6 +36,65 @@ def backend(request):
 
 
 @pytest.mark.parametrize("kind", growth.KINDS)
+@pytest.mark.parametrize(("limit", "backend"), MET)
+def test_at_a_limit_nothing_is_lost_and_the_heap_goes_on_after_frees(limit, backend, kind):
+    before, during, error, says = LIMITS[limit]
+    message = succeed(
+        IMPORTS
+        + f"""
+make, options = growth.KINDS[{kind!r}](), {{}}
+{before}
+at_start = maps.descriptors(), maps.secret_mappings()
+heap = Heap("limited", backend={backend!r}, **options)
+live = growth.grow(make, heap, 3)[0]
+with {during}:
+    more, error = growth.grow(make, heap)
+    live += more
+    stats = heap.stats()
+    assert type(error) is secalloc.{error} and stats.live == len(live)
+    more, again = growth.grow(make, heap)
+    assert (more, str(again), heap.stats()) == ([], str(error), stats)
+    assert growth.untouched(live) and heap.is_valid()
+    del live[::2]
+    live += growth.grow(make, heap, stats.live - len(live))[0]
+    assert len(live) == stats.live and growth.untouched(live) and heap.is_valid()
+assert sum(each.end - each.start for each in maps.secret_mappings()) == heap.stats().committed
+del live[:]
+heap.trim()
+assert (maps.descriptors(), maps.secret_mappings()) == at_start
+print(error)
+"""
+    )
+    for part in says:
+        assert part in message
+
+
+@pytest.mark.parametrize(("limit", "backend"), MET)
+def test_at_a_limit_the_c_api_answers_null_and_errno_and_leaves_what_is_there(limit, backend):
+    before, during, _, _ = LIMITS[limit]
+    succeed(
+        IMPORTS
+        + f"""
+from support.capi import aligned_alloc, calloc, errno_of, guarded_alloc, malloc, realloc
+options = {{}}
+{before}
+secalloc.configure(backend={backend!r}, **options)
+kept = malloc(100)
+capi.write(kept, b"kept")
+with {during}:
+    while malloc(200_000):
+        pass
+    stats = secalloc.stats()
+    for call, *arguments in ((malloc, 200_000), (calloc, 1_000, 200), (realloc, kept, 200_000),
+                             (aligned_alloc, 65_536, 200_000), (guarded_alloc, 200_000)):
+        assert errno_of(call, *arguments) == {errno.EAGAIN if limit == "RLIMIT_MEMLOCK" else errno.ENOMEM}
+    assert secalloc.stats() == stats
+assert capi.read(kept, 4) == b"kept" and capi.usable_size(kept) == 100
+"""
+    )
+
+
+@pytest.mark.parametrize("kind", growth.KINDS)
 def test_mlock_needs_no_descriptors(kind):
     succeed(
         IMPORTS
@@ -173,6 +232,25 @@ assert capi.malloc(1_000_000)
 
 
 # --- one limit, several heaps; one heap, several limits ---
+
+
+def test_a_heap_s_own_limit_strips_no_other_heap_of_its_stock():
+    other, limited = Heap("other"), Heap("limited", limit="64 KiB")
+    SecureBytes(300_000, heap=other).wipe()
+    stock = other.stats().large_committed_free
+    assert stock >= 300_000
+    with pytest.raises(secalloc.HeapLimitError):
+        SecureBytes(100_000, heap=limited)
+    with pytest.raises(secalloc.HeapLimitError):
+        [SecureBytes(32, heap=limited) for _ in range(10_000)]
+    assert other.stats().large_committed_free == stock
+
+
+def test_a_size_that_no_machine_has_strips_no_heap_of_its_stock():
+    other = Heap("other")
+    SecureBytes(300_000, heap=other).wipe()
+    assert capi.errno_of(capi.malloc, 1 << 62) == errno.ENOMEM
+    assert other.stats().large_free == 1
 
 
 def test_255_heaps_beside_the_default_one_can_live_at_once_and_closed_ones_make_room():
