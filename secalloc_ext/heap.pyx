@@ -17,7 +17,8 @@ from libc.string cimport memcpy
 from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, frame_is_slab, frame_t)
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
+    frame_is_slab, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
@@ -447,6 +448,19 @@ cdef bint heap_owns(const void *p) noexcept nogil:
 cdef heap_t *heap_of(const void *p) noexcept nogil:
     """The heap of a live object."""
     return <heap_t *>frame_at(p).account
+
+
+cdef heap_t *heap_around(const void *p) noexcept nogil:
+    """The heap that has pages mapped at an address, be it inside an object; NULL where none of this process has."""
+    cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
+    cdef frame_t *frame = reservation.frames + (offset >> FRAME_SHIFT)
+    if offset >= reservation.used:
+        return NULL
+    while frame.kind == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
+        frame -= 1
+    if frame.kind in (KIND_UNUSED, KIND_INHERITED) or <size_t>(<const uint8_t *>p - frame.start) >= frame.piece_bytes:
+        return NULL
+    return <heap_t *>frame.account
 
 
 cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
