@@ -18,7 +18,7 @@ fork may be half copied, as with any fork; that thread is not there in the child
 """
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport cache_flush, cache_t, heap_t
+from secalloc_ext.cache cimport cache_flush, cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
@@ -108,8 +108,7 @@ cdef void make_idle(heap_t *heap, cache_t *own) noexcept nogil:
     heap.idle = NULL
     while cache != NULL:
         if cache != own:
-            cache.next_idle = heap.idle
-            heap.idle = cache
+            cache_leave(cache)
         cache = cache.next
 
 

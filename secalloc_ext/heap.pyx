@@ -14,7 +14,7 @@ objects; slow paths only), the ranges lock of `chunk`.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
+from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
@@ -29,7 +29,7 @@ from secalloc_ext.prim cimport (
     FRAME_SHIFT, LINE_BYTES, PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer,
     bits_first, fatal_error, likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
-from secalloc_ext.rng cimport rng_byte, rng_fill
+from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
     STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
@@ -48,7 +48,13 @@ cdef extern from *:
     static _Thread_local __attribute__((tls_model("initial-exec"))) void *secalloc_thread = NULL;
     static _Thread_local __attribute__((tls_model("initial-exec"))) int secalloc_error = 0;
     static inline void thread_set(void *thread) { secalloc_thread = thread; }
-    static inline void error_set(int error) { secalloc_error = error; }
+    /* For C as well: what malloc's contract calls for. */
+    static inline void error_set(int error)
+    {
+        secalloc_error = error;
+        if (error != ERROR_NONE)
+            errno = error == ERROR_MEMLOCK ? EAGAIN : ENOMEM;
+    }
     """
     thread_t *secalloc_thread      # NULL until the thread's first allocation
     int secalloc_error             # of the thread's last failed allocation
@@ -85,8 +91,7 @@ cdef void thread_exit(void *value) noexcept nogil:
             if thread.openings[i] > 0:
                 heaplock_leave(&cache.heap.account, False)
             cache_flush(cache)
-            cache.next_idle = cache.heap.idle
-            cache.heap.idle = cache
+            cache_leave(cache)
             lock_drop(&cache.heap.account.lock)
     free(thread)
 
@@ -119,6 +124,7 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     cache = heap.idle
     if cache != NULL:
         heap.idle = cache.next_idle
+        cache.thread = thread
     else:
         cache = <cache_t *>chunk_metadata(sizeof(cache_t))
         if cache == NULL or mapping_random(cache.rng.key, sizeof(cache.rng.key)) != ERROR_NONE:
@@ -127,6 +133,7 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
         else:
             rng_fill(&cache.rng)
             cache.heap = heap
+            cache.thread = thread
             cache.next = heap.caches
             heap.caches = cache
     lock_drop(&heap.account.lock)
@@ -228,15 +235,15 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
         other = <heap_t *>atomic_load_pointer(<void **>&other.next_heap)
 
 
-cdef void make_room(heap_t *heap, cache_t *cache, size_t keep) noexcept nogil:
-    """After a failed allocation: give up what is kept for reuse, this thread's slabs of other classes included, but for
-    `keep` bytes that can become slabs."""
+cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexcept nogil:
+    """After an allocation that failed with `error`: give up what is kept for reuse, this thread's slabs of other
+    classes included, but for `keep` bytes that can become slabs."""
     quarantine_end(heap)
     lock_take(&heap.account.lock)
     cache_flush(cache)
     caches_tidy(heap, keep)
     lock_drop(&heap.account.lock)
-    if secalloc_error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
+    if error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
         trim_others(heap)
 
 
@@ -244,6 +251,7 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
     cdef frame_t *object
+    cdef int error = ERROR_NONE
     if heap == NULL:
         return NULL  # heap_default has said why
     if not heap_lets_in(heap):
@@ -253,16 +261,20 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
     if cache == NULL:
         return NULL
     if bin_index < BIN_COUNT:
-        if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
-            make_room(heap, cache, heap.retain)
-            if not cache_refill(cache, bin_index, &secalloc_error):
+        if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &error):
+            make_room(heap, cache, heap.retain, error)
+            if not cache_refill(cache, bin_index, &error):
+                error_set(error)
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
-    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
-    if object == NULL and secalloc_error != ERROR_SIZE:
-        make_room(heap, cache, 0)
-        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
-    return NULL if object == NULL else large_object(object)
+    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
+    if object == NULL and error != ERROR_SIZE:
+        make_room(heap, cache, 0, error)
+        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
+    if object == NULL:
+        error_set(error)
+        return NULL
+    return large_object(object)
 
 
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
@@ -275,7 +287,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
         cache = thread.caches[heap.route]
-        if likely(cache != NULL and cache.bins[bin_index].word != 0):
+        if likely(cache != NULL and cache.bins[bin_index].word != 0 and rng_is_ready(&cache.rng)):
             return bin_pop(cache, &cache.bins[bin_index], size)
     return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
 
@@ -362,6 +374,8 @@ cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
 cdef void heap_free(void *p) noexcept nogil:
     """Check, wipe and give back an object of any heap. NULL is allowed. Any thread."""
     cdef frame_t *frame
+    cdef cache_t *owner
+    cdef bin_t *bin
     cdef uint32_t index
     if unlikely(p == NULL):
         return
@@ -375,8 +389,13 @@ cdef void heap_free(void *p) noexcept nogil:
     if unlikely(frame.care):
         free_with_care(frame, index)
         return
-    if unlikely(slot_give(frame, index)):
-        word_came_free(frame)
+    owner = <cache_t *>atomic_load_pointer(&frame.owner)
+    bin = &owner.bins[frame.bin]
+    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
+    if owner.thread == secalloc_thread and bin.slab == frame and bin.word_index == index >> 6:
+        bin.freed |= <uint64_t>1 << (index & 63)
+        return
+    slot_free(frame, index)
 
 
 cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:

@@ -16,6 +16,7 @@ from secalloc_ext import errors
 from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
+from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
     heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim, heap_wipe)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
@@ -277,6 +278,13 @@ cdef class Heap:
         """Most bytes of secret pages; None if unlimited."""
         return self.get().account.limit or None
 
+    @property
+    def hardening(self):
+        """The knobs of placement by name, as `configure` describes them."""
+        cdef heap_t *heap = self.get()
+        return {"quarantine": heap.quarantine.slots, "quarantine_large": heap.large.quarantine_places,
+                "gap_frames": heap.account.gap_frames}
+
     def stats(self):
         """Count what the heap holds, as `HeapStats`. Walks all of it."""
         cdef audit_t audit
@@ -393,6 +401,22 @@ def wipe_on_signal(*signals, at_exit=True):
             raise OSError(errno, f"signal {int(number)} cannot be caught")
     if at_exit and emergency_at_exit() != 0:
         raise MemoryError()
+
+
+def enable_guard_report():
+    """Before the process dies of a fault in secret address space, tell on standard error what it hit.
+
+    A guard page, a freed, protected or inherited object, a locked heap: one line with the kind and size of the object
+    that was nearest, the distance, and the heap's name; no secret, no address. Then happens what would have happened
+    without it: the handler that was there before runs (faulthandler's too, in either order), or the process dies by
+    SIGSEGV. Costs nothing until then.
+
+    Raises
+    ------
+    OSError : SIGSEGV cannot be caught
+    """
+    if guardreport_install() != 0:
+        raise OSError(errno, "SIGSEGV cannot be caught")
 
 
 def stats():

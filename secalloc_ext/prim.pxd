@@ -28,7 +28,7 @@ cdef extern from "prim.h" nogil:
     void atomic_store_pointer(void **p, void *v) noexcept
     uint16_t state_load(const uint16_t *p) noexcept
     void state_store(uint16_t *p, uint16_t v) noexcept
-    bint atomic_set_bit_release(uint64_t *word, unsigned bit) noexcept
+    uint64_t atomic_set_clear_bit(uint64_t *word, unsigned bit) noexcept
 
     ctypedef struct lock_t:
         pass
@@ -46,6 +46,8 @@ cdef extern from "prim.h" nogil:
 
     uint64_t load_64(const uint8_t *p) noexcept
     void store_64(uint8_t *p, uint64_t v) noexcept
+    void pattern_fill(uint8_t *first, uint8_t *end, uint64_t pattern) noexcept
+    uint64_t pattern_difference(const uint8_t *first, const uint8_t *end, uint64_t pattern) noexcept
     void wipe(void *p, size_t size) noexcept
     void wipe_slot(uint8_t *p, size_t size) noexcept
     bint lines_can_be_flushed() noexcept
