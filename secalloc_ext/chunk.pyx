@@ -17,6 +17,9 @@ Invariants
     - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there; or,
       in a range that is in `littered`, what a failed chunk_create could not take away.
     - account.committed is the sum of piece_bytes * chunk_pieces over the account's chunks.
+    - Frames below the high-water mark are tiled by chunks, unused ranges (chunk_pieces is 0) and frames left out as
+      gaps (chunk_frames is 0); the first frame's record tells.
+    - A range in a bin is at least as long as any that is looked for there.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -153,6 +156,15 @@ cdef size_t range_bin(size_t length) noexcept nogil:
     return BIN_EXACT + 1 + 8 * (top - 5) + ((length >> (top - 3)) & 7)
 
 
+cdef frame_t *range_at(size_t index, size_t length) noexcept nogil:
+    """Make the record of an unused range."""
+    cdef frame_t *first = reservation.frames + index
+    first.chunk_first = <uint32_t>index
+    first.chunk_frames = <uint32_t>length
+    first.chunk_pieces = 0
+    return first
+
+
 cdef void range_link(frame_t *first) noexcept nogil:
     cdef size_t bin = range_bin(first.chunk_frames)
     first.next = ranges[bin]
@@ -167,14 +179,58 @@ cdef void litter_clear() noexcept nogil:
         first = littered
         littered = first.next
         first.start = NULL
+        first.chunk_pieces = 0
         range_link(first)
+
+
+cdef frame_t *range_new(size_t index, size_t length, int *error) noexcept nogil:
+    """A range that ends at the new high-water mark."""
+    cdef size_t end = index + length
+    if end > reservation.bytes >> FRAME_SHIFT:
+        error[0] = ERROR_ADDRESS_SPACE
+        return NULL
+    error[0] = region_grow(&records, end * sizeof(frame_t))
+    if error[0] == ERROR_NONE:
+        error[0] = region_grow(&details, end * DETAIL_BYTES)
+    if error[0] != ERROR_NONE:
+        return NULL
+    reservation.used = end << FRAME_SHIFT
+    return range_at(index, length)
+
+
+cdef frame_t *range_joined(size_t length, int *error) noexcept nogil:
+    """Join neighbouring unused ranges, and the gaps between them; answers the first run that is long enough, cut to
+    `length`. For a reservation that is used to its end, be it small (RLIMIT_AS) or fragmented."""
+    cdef size_t used = reservation.used >> FRAME_SHIFT
+    cdef size_t index = 0
+    cdef size_t run = 0
+    cdef frame_t *found = NULL
+    cdef frame_t *frame
+    memset(ranges, 0, sizeof(ranges))
+    while True:
+        frame = reservation.frames + index
+        if index < used and (frame.chunk_frames == 0 or frame.chunk_pieces == 0):
+            index += 1 if frame.chunk_frames == 0 else frame.chunk_frames
+            continue
+        # The run ends at a chunk, or at the high-water mark, where there may be more.
+        if found == NULL and index - run >= length:
+            found = range_at(run, length)
+            run += length
+        elif found == NULL and index == used:
+            found = range_new(run, length, error)
+            run = run if found == NULL else used
+        if index > run:
+            range_link(range_at(run, index - run))
+        if index == used:
+            return found
+        index += frame.chunk_frames
+        run = index
 
 
 cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
     """A run of unused frames, from the list of its length, or behind the last with a random gap of at most `gap`."""
     cdef size_t length = range_length(frames)
     cdef size_t bin = range_bin(length)
-    cdef size_t index, end
     cdef frame_t *first = NULL
     if bin >= RANGE_BINS:
         error[0] = ERROR_ADDRESS_SPACE
@@ -187,25 +243,18 @@ cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
         first = ranges[bin]
         ranges[bin] = first.next
     else:
-        index = (reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (gap + 1)
-        end = index + length
-        if end > reservation.bytes >> FRAME_SHIFT:
-            error[0] = ERROR_ADDRESS_SPACE
-        else:
-            error[0] = region_grow(&records, end * sizeof(frame_t))
-            if error[0] == ERROR_NONE:
-                error[0] = region_grow(&details, end * DETAIL_BYTES)
-            if error[0] == ERROR_NONE:
-                first = reservation.frames + index
-                first.chunk_first = <uint32_t>index
-                first.chunk_frames = <uint32_t>length
-                reservation.used = end << FRAME_SHIFT
+        first = range_new((reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (gap + 1), length, error)
+        if first == NULL and error[0] == ERROR_ADDRESS_SPACE:
+            first = range_joined(length, error)
+    if first != NULL:
+        first.chunk_pieces = 1  # not unused any more; chunk_create knows how many
     lock_drop(&ranges_lock)
     return first
 
 
 cdef void range_give(frame_t *first) noexcept nogil:
     lock_take(&ranges_lock)
+    first.chunk_pieces = 0
     range_link(first)
     lock_drop(&ranges_lock)
 

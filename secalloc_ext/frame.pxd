@@ -50,7 +50,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     size_t piece_bytes     # mapped bytes from start on, whole pages
     uint32_t chunk_first   # index of the chunk's first frame record; the fields below are kept there
     uint32_t chunk_frames
-    uint32_t chunk_pieces, chunk_used  # pieces; those that are slabs or large objects
+    uint32_t chunk_pieces, chunk_used  # pieces (0: an unused range); those that are slabs or large objects
     uint8_t *shadow        # during a fork: the chunk's copy for the child
 
 

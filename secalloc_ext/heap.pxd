@@ -12,6 +12,7 @@ cdef void heap_zero(void *p) noexcept nogil                                     
 cdef size_t heap_size(const void *p) noexcept nogil                                       # the requested size
 cdef bint heap_owns(const void *p) noexcept nogil                                         # in the reservation
 cdef heap_t *heap_of(const void *p) noexcept nogil
+cdef heap_t *heap_around(const void *p) noexcept nogil                                   # of any address; or NULL
 cdef void heap_wipe(heap_t *heap) noexcept nogil                                          # zero what is live, at once
 cdef void heap_restore(heap_t *heap) noexcept nogil                                       # and its lock after that
 cdef void heap_trim(heap_t *heap) noexcept nogil

@@ -18,7 +18,8 @@ from secalloc_ext.cache cimport (
     HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, frame_is_slab, frame_t)
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
+    frame_is_slab, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_force, heaplock_leave, heaplock_open, heaplock_peek, heaplock_restore,
     heaplock_unforce, heaplock_unpeek, heaplock_unpin)
@@ -26,7 +27,7 @@ from secalloc_ext.large cimport (
     large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
+    ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
     likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
@@ -253,6 +254,18 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
         other = <heap_t *>atomic_load_pointer(<void **>&other.next_heap)
 
 
+cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexcept nogil:
+    """After an allocation that failed with `error`: give up what is kept for reuse, this thread's slabs of other
+    classes included, but for `keep` bytes that can become slabs."""
+    lock_take(&heap.account.lock)
+    quarantine_end(heap)
+    cache_flush(cache)
+    caches_tidy(heap, keep)
+    lock_drop(&heap.account.lock)
+    if error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
+        trim_others(heap)
+
+
 cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
@@ -268,22 +281,14 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
         return NULL
     if bin_index < BIN_COUNT:
         if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &error):
-            lock_take(&heap.account.lock)
-            quarantine_end(heap)
-            lock_drop(&heap.account.lock)
-            trim_others(heap)
+            make_room(heap, cache, heap.retain, error)
             if not cache_refill(cache, bin_index, &error):
                 error_set(error)
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
     object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
-    if object == NULL:
-        lock_take(&heap.account.lock)
-        quarantine_end(heap)
-        cache_flush(cache)
-        caches_tidy(heap, 0)
-        lock_drop(&heap.account.lock)
-        trim_others(heap)
+    if object == NULL and error != ERROR_SIZE:
+        make_room(heap, cache, 0, error)
         object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
     if object == NULL:
         error_set(error)
@@ -475,6 +480,19 @@ cdef bint heap_owns(const void *p) noexcept nogil:
 cdef heap_t *heap_of(const void *p) noexcept nogil:
     """The heap of a live object."""
     return <heap_t *>frame_at(p).account
+
+
+cdef heap_t *heap_around(const void *p) noexcept nogil:
+    """The heap that has pages mapped at an address, be it inside an object; NULL where none of this process has."""
+    cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
+    cdef frame_t *frame = reservation.frames + (offset >> FRAME_SHIFT)
+    if offset >= reservation.used:
+        return NULL
+    while frame.kind == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
+        frame -= 1
+    if frame.kind in (KIND_UNUSED, KIND_INHERITED) or <size_t>(<const uint8_t *>p - frame.start) >= frame.piece_bytes:
+        return NULL
+    return <heap_t *>frame.account
 
 
 cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:

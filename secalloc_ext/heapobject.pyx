@@ -40,6 +40,7 @@ ERROR_NAMES = {
 ON_FORK = {"isolate": ON_FORK_ISOLATE, "copy": ON_FORK_COPY}
 HARDENING = ("fast", "full")
 _chosen = {"backend": None, "hardening": None}   # by configure(), for later heaps too
+_warned = []                                     # that "auto" means mlock here
 BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -99,18 +100,25 @@ def probe(flags=0):
 
 
 def resolve_backend(backend):
-    """The backend's number; "auto" asks the kernel, and warns where it must fall back to mlock."""
+    """The backend's number; "auto" asks the kernel, and falls back to mlock, once with a warning.
+
+    Only where the kernel gives no secret memory at all: what passes, as a lack of descriptors, is raised.
+    """
     if backend == "auto":
         failure = probe()
         if failure is None:
             return BACKEND_SECRETMEM
-        import warnings
+        if not isinstance(failure, errors.SecretMemoryUnavailable):
+            raise failure
+        if not _warned:
+            import warnings
 
-        warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
-                      errors.SecretMemoryWarning, stacklevel=3)
+            warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
+                          errors.SecretMemoryWarning, stacklevel=3)
+            _warned.append(True)  # not where the warning is an error
         return BACKEND_MLOCK
     if backend not in BACKENDS:
-        raise ValueError(f"backend is 'secretmem', 'mlock' or 'auto', not {backend!r}")
+        raise ValueError(f"backend, or SECALLOC_BACKEND, is 'secretmem', 'mlock' or 'auto', not {backend!r}")
     return BACKENDS[backend]
 
 

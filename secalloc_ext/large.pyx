@@ -168,8 +168,8 @@ cdef void expose(frame_t *object) noexcept nogil:
 
 
 cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
-    """Make a free or a new one accessible, as a live object; lock held. Where that fails it is gone, or in stock as
-    before. The kind comes when all else is there: a signal handler wipes what is live."""
+    """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
+    in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
     cdef bint recycled = object.kind == KIND_LARGE_FREE
     object.access = ACCESS_READ_WRITE
     object.guarded = guarded
@@ -188,28 +188,40 @@ cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_
     return False
 
 
+cdef frame_t *recycled(large_pool_t *pool, size_t piece, size_t largest, size_t size, uint64_t canary,
+                       bint guarded) noexcept nogil:
+    """A free one of `piece` to `largest` bytes, live again; or NULL."""
+    cdef frame_t *object = pool_find(pool, piece, largest)
+    return object if object != NULL and open_or_give(pool, object, size, canary, guarded) else NULL
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
                           bint guarded, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
     cdef frame_t *object = NULL
+    cdef size_t largest
+    cdef uint64_t canary = rng_secret(rng)
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
-    lock_take(&account.lock)
-    if alignment <= PAGE_BYTES:
-        object = pool_find(pool, piece, piece if guarded else piece + piece // 8)
+    # Made live under the lock: a fork in another thread copies what is live, and must be able to read it.
+    largest = 0 if alignment > PAGE_BYTES else piece if guarded else piece + piece // 8
+    lock_take(&account.lock)  # a fork in another thread copies what is live, and must be able to read it
+    object = recycled(pool, piece, largest, size, canary, guarded)
     if object == NULL:
         object = chunk_create(account, piece, 1, alignment, error)
     if object == NULL and pool.free_count > 0:
+        quarantine_empty(pool)
+        object = recycled(pool, piece, largest, size, canary, guarded)
+    if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
-    # Under the lock: a fork in another thread copies what is live, and must be able to read it.
-    if object != NULL and not open_or_give(pool, object, size, rng_secret(rng), guarded):
+    if object != NULL and object.kind != KIND_LARGE and not open_or_give(pool, object, size, canary, guarded):
         error[0] = ERROR_MAP_COUNT
         object = NULL
     if object != NULL:

@@ -1,10 +1,9 @@
 """Fork under the policy copy: the child has its own copies, at the same addresses."""
 import pytest
-from support import capi, maps
 from support.children import succeed
 from support.fixtures import hammer_library  # noqa: F401
 
-from secalloc import Heap, SecureBytes
+from secalloc import Heap
 
 SIZES = (1, 32, 1000, 16_000, 20_000, 300_000)  # slots, and large objects
 MAKE = f"""
@@ -258,18 +257,19 @@ def test_without_memory_for_the_copies_the_heap_is_isolated_and_says_so():
     )
 
 
-def test_the_copies_of_a_child_are_on_secret_pages_too():
-    heap = Heap("copied", on_fork="copy")
-    key = SecureBytes.random(32, heap=heap)
-    assert maps.mapping_at(capi.address_of(key)).is_secret
+def test_the_copies_of_a_child_are_on_pages_of_their_backend_too(backend):
     succeed(
         MAKE
         + """
 from support import capi, maps
-assert all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects)
-in_child(lambda: None if all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects) else 1 / 0)
+
+def check():
+    assert {maps.backend_at(capi.address_of(o)) for o in objects} == {o.backend for o in objects} == {sys.argv[1]}
+
+check()
+in_child(check)
 """,
-        "secretmem",
+        backend,
     )
 
 

@@ -31,7 +31,7 @@ def test_the_bytes_lie_on_secret_pages_and_a_bytearray_s_do_not(size):
     plain = bytearray(size)
     assert maps.mapping_at(capi.address_of(key)).is_secret
     assert not maps.mapping_at(capi.address_of(plain)).is_secret
-    assert key.backend == "secretmem"
+    assert key.backend == maps.backend_at(capi.address_of(key))
 
 
 def test_the_bytes_are_zero_once_the_object_is_dropped():

@@ -19,8 +19,6 @@ SIGNATURES = {
     "protect": (c_int, c_void_p, c_int),
 }
 
-NOACCESS, READONLY, READWRITE = 0, 1, 2
-
 SIZE_MAX = 2**64 - 1
 NOACCESS, READONLY, READWRITE = range(3)
 

@@ -20,7 +20,7 @@ def resident():
 
 
 def footprint(*heaps):
-    return Footprint(sum(heap.stats().committed for heap in heaps), len(maps.mappings()), len(maps.descriptors()),
+    return Footprint(sum(heap.stats().committed for heap in heaps), maps.mapping_count(), len(maps.descriptors()),
                      maps.address_space(), resident())  # fmt: skip
 
 

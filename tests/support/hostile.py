@@ -2,6 +2,7 @@
 
 Everything is imported here first: an interpreter below /root cannot be read any more after `become_ordinary_user`.
 """
+import contextlib
 import ctypes
 import os
 import resource
@@ -67,6 +68,23 @@ def refuse_memfd_secret(code):
     program = _Program(4, instructions)
     assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0) == 0
+
+
+class NoDescriptorLeft:
+    """While entered, the process has all the descriptors open that RLIMIT_NOFILE allows."""
+
+    def __enter__(self):
+        self.before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.taken = [os.open("/dev/null", os.O_RDONLY)]
+        limit("RLIMIT_NOFILE", 64)
+        with contextlib.suppress(OSError):
+            while True:
+                self.taken.append(os.dup(self.taken[0]))
+
+    def __exit__(self, *exception):
+        for fd in self.taken:
+            os.close(fd)
+        limit("RLIMIT_NOFILE", self.before)
 
 
 class NoMappingLeft:

@@ -105,7 +105,16 @@ def handlers_for_emergencies(ground):
 def small_objects_until_their_heap_grows(ground):
     heap = ground.heap()
     kept = [SecureBytes(MIDDLE, heap=heap)]
-    return lambda: kept + [SecureBytes(MIDDLE, heap=heap) for _ in range(400)]
+    enough = heap.stats().committed + 400 * MIDDLE
+
+    def grow():
+        """To a size, not a count: the last free slots may do for a while."""
+        made = list(kept)
+        while heap.stats().committed < enough:
+            made += [SecureBytes(MIDDLE, heap=heap) for _ in range(20)]
+        return made
+
+    return grow
 
 
 @operation
