@@ -15,7 +15,7 @@ from secalloc_ext.errors import (
     TooLateError,
     WipedError,
 )
-from secalloc_ext.heapobject import Heap, HeapStats, configure, stats, wipe_on_signal
+from secalloc_ext.heapobject import Heap, HeapStats, configure, enable_guard_report, stats, wipe_on_signal
 from secalloc_ext.securebytes import SecureBytes
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "TooLateError",
     "WipedError",
     "configure",
+    "enable_guard_report",
     "stats",
     "wipe_on_signal",
 ]

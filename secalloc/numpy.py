@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from secalloc_ext import nep49
 from secalloc_ext.heapobject import DEFAULT, Heap
 
-__all__ = ["array", "empty", "full", "is_secret", "ones", "secure_arrays", "zeros"]
+__all__ = ["array", "backend_of", "empty", "full", "is_secret", "ones", "secure_arrays", "zeros"]
 
 Shape = int | tuple[int, ...]
 
@@ -102,5 +102,13 @@ def array(object: ArrayLike, dtype: DTypeLike | None = None, *, heap: Heap | Non
 
 
 def is_secret(a: NDArray[Any]) -> bool:
-    """Whether the array's data, a view's included, lies on secret pages."""
+    """Whether the array's data, a view's included, lies on secret pages, of whichever backend."""
     return nep49.owns(a.__array_interface__["data"][0])
+
+
+def backend_of(a: NDArray[Any]) -> str | None:
+    """What holds the array's data, a view's included: "secretmem" or "mlock".
+
+    None where that is ordinary memory, or a parent process's.
+    """
+    return nep49.backend_at(a.__array_interface__["data"][0])

@@ -1,22 +1,24 @@
 # cython: language_level=3
 """Layer 3: the public C API over the default heap. Only signatures and errno are adapted here."""
-from libc.errno cimport EAGAIN, EINVAL, ENOMEM
+from libc.errno cimport EINVAL, ENOMEM
+from secalloc_ext.cache cimport heap_t
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_aligned, heap_alloc_guarded, heap_error, heap_free, heap_owns, heap_protect, heap_realloc,
-    heap_size)
+    heap_alloc, heap_alloc_aligned, heap_alloc_guarded, heap_free, heap_owns, heap_protect, heap_realloc, heap_size)
 from secalloc_ext.heaps cimport heap_default
-from secalloc_ext.prim cimport ERROR_MEMLOCK, errno_set, size_multiply, unlikely
+from secalloc_ext.prim cimport errno_set, size_multiply, unlikely
+
+cdef heap_t *home = NULL   # the default heap; NULL until the first call, and where it cannot come into being
 
 
-cdef void *checked(void *p) noexcept nogil:
-    """Pass an allocation through; set errno when it failed."""
-    if unlikely(p == NULL):
-        errno_set(EAGAIN if heap_error() == ERROR_MEMLOCK else ENOMEM)
-    return p
+cdef inline heap_t *home_open() noexcept nogil:
+    global home
+    if unlikely(home == NULL):
+        home = heap_default()
+    return home
 
 
 cdef void *secalloc_malloc(size_t size) noexcept nogil:
-    return checked(heap_alloc(heap_default(), size, False))
+    return heap_alloc(home_open(), size, False)
 
 
 cdef void *secalloc_calloc(size_t n, size_t size) noexcept nogil:
@@ -28,7 +30,7 @@ cdef void *secalloc_calloc(size_t n, size_t size) noexcept nogil:
 
 
 cdef void *secalloc_realloc(void *p, size_t size) noexcept nogil:
-    return checked(heap_realloc(heap_default(), p, size, False))
+    return heap_realloc(home_open(), p, size, False)
 
 
 cdef void secalloc_free(void *p) noexcept nogil:
@@ -47,11 +49,11 @@ cdef void *secalloc_aligned_alloc(size_t alignment, size_t size) noexcept nogil:
     if unlikely(alignment == 0 or alignment & (alignment - 1)):
         errno_set(EINVAL)
         return NULL
-    return checked(heap_alloc_aligned(heap_default(), alignment, size))
+    return heap_alloc_aligned(home_open(), alignment, size)
 
 
 cdef void *secalloc_guarded_alloc(size_t size) noexcept nogil:
-    return checked(heap_alloc_guarded(heap_default(), size))
+    return heap_alloc_guarded(home_open(), size)
 
 
 cdef int secalloc_protect(void *p, int access) noexcept nogil:

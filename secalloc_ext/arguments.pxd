@@ -9,6 +9,17 @@ cdef inline Py_ssize_t index_size(object size) except -1:
     return count
 
 
+cdef inline bint is_size(object source, Py_ssize_t *size) except -1:
+    """Whether it is a number of bytes to make. An __index__ that refuses, as that of NumPy's arrays, makes it none."""
+    if not hasattr(type(source), "__index__"):
+        return False
+    try:
+        size[0] = index_size(source)
+    except TypeError:
+        return False
+    return True
+
+
 cdef inline int byte_value(object value) except -1:
     cdef Py_ssize_t byte
     if not hasattr(type(value), "__index__"):

@@ -2,8 +2,11 @@
 """Layer 3: what a heap holds, counted by walking it, and whether it is as it should be. Never on a common path."""
 from libc.string cimport memset
 from secalloc_ext.cache cimport cache_t, heap_t
-from secalloc_ext.frame cimport KIND_PIECE, account_is_locked, frame_is_slab, frame_kind, frame_t
+from secalloc_ext.chunk cimport chunk_piece
+from secalloc_ext.frame cimport (
+    KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, account_is_locked, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
+from secalloc_ext.large cimport large_is_valid
 from secalloc_ext.pieces cimport PIECE_SIZES
 from secalloc_ext.prim cimport lock_drop, lock_take
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -53,18 +56,37 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     lock_drop(&heap.account.lock)
 
 
+cdef bint pieces_add_up(heap_t *heap, audit_t *stats) noexcept nogil:
+    """Whether the records of all mapped pieces tell the same as the lists and sums; large objects are looked at."""
+    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
+    cdef size_t slabs = 0, free = 0, live = 0, live_bytes = 0, kept = 0
+    cdef bint valid = True
+    while frame != NULL:
+        slabs += frame_is_slab(frame)
+        free += frame_kind(frame) == KIND_PIECE
+        kept += frame_kind(frame) == KIND_LARGE_FREE
+        if frame_kind(frame) == KIND_LARGE:
+            live += 1
+            live_bytes += frame.object_bytes
+            valid = valid and large_is_valid(frame)
+        frame = chunk_piece(&heap.account, frame)
+    return valid and (slabs == stats.slabs and free == stats.pieces_free and kept == stats.large_free
+                      and live == stats.large_live and live_bytes == stats.large_bytes_live)
+
+
 cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     """Whether every slot, piece and sum of the heap is as it should be; for tests, with no other thread in it."""
     cdef audit_t stats
     cdef cache_t *cache
     cdef frame_t *frame
     cdef size_t i, _left
-    cdef bint was_open, valid = True
+    cdef bint was_open, valid
     audit_heap(heap, &stats)
     if stats.committed != (stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live
                            + stats.large_committed_free):
         return False
     lock_take(&heap.account.lock)
+    valid = pieces_add_up(heap, &stats)
     for i in range(PIECE_SIZES):
         frame = heap.pieces.free[i]
         while frame != NULL:
@@ -83,3 +105,11 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
         cache = cache.next
     lock_drop(&heap.account.lock)
     return valid
+
+
+cdef size_t audit_committed(heap_t *heap) noexcept nogil:
+    cdef size_t committed
+    lock_take(&heap.account.lock)
+    committed = heap.account.committed
+    lock_drop(&heap.account.lock)
+    return committed

@@ -16,6 +16,7 @@ cdef enum on_fork_t:
 
 cdef struct bin_t:         # a cache's stock of one class: the free slots of one bitmap word
     uint64_t word          # bit set = slot free and ours
+    uint64_t freed         # bit set = slot of the same word that our thread freed since; goes back with the next refill
     uint8_t *base          # the word's first slot
     uint16_t *states       # and its state
     uint64_t canary
@@ -28,6 +29,7 @@ cdef struct bin_t:         # a cache's stock of one class: the free slots of one
 
 cdef struct cache_t:
     heap_t *heap
+    const void *thread     # whose frees need no atomic: its own, in a heap that is never closed; else itself (atomic)
     cache_t *next          # all caches of the heap
     cache_t *next_idle     # those whose thread is gone; the next thread adopts one
     rng_t rng
@@ -38,12 +40,10 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     large_pool_t large
     uint32_t index         # in the table of heaps
     uint32_t route         # where a thread looks for its cache: `index`; HEAPS_MAX, where none is, while locked
-    bint open
+    uint32_t open          # atomic
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
     bint shadowed          # during a fork: copied for the child
-    uint16_t *copied       # and the states of the slots that were copied; 0: not
-    size_t copied_bytes
     cache_t *caches
     cache_t *idle
     pieces_t pieces
@@ -54,5 +54,7 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     uint64_t words_freed   # bitmap words that came wholly free since the last tidying
 
 cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept nogil  # stock an empty bin
+cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil  # heap's lock held: it is this thread's
+cdef void cache_leave(cache_t *cache) noexcept nogil       # heap's lock held: it waits for another thread
 cdef void cache_flush(cache_t *cache) noexcept nogil       # own thread, heap's lock held: give all back, pin nothing
 cdef void caches_tidy(heap_t *heap, size_t keep) noexcept nogil  # lock held: keep at most `keep` bytes of empty chunks

@@ -105,6 +105,13 @@ cdef frame_t *slab_new(cache_t *cache, size_t bin_index, int *error) noexcept no
     return piece
 
 
+cdef void bin_unload(bin_t *bin) noexcept nogil:
+    """Give back what the bin holds of its word."""
+    if bin.word | bin.freed:
+        slab_give(bin.slab, bin.word_index, bin.word | bin.freed)
+        bin.word = bin.freed = 0
+
+
 cdef bint bin_load(cache_t *cache, bin_t *bin, frame_t *slab, size_t fewest) noexcept nogil:
     """Take a word of the slab that has many free slots, or the best there is if it has `fewest`; make the slab
     current. The slab is current already, or the heap's lock is held."""
@@ -174,6 +181,7 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
     cdef bin_t *bin = &cache.bins[bin_index]
     cdef frame_t *slab
     cdef bint loaded
+    bin_unload(bin)
     if bin.slab != NULL and bin_load(cache, bin, bin.slab, WORD_GOOD // 2):
         return True
     lock_take(&heap.account.lock)
@@ -189,6 +197,7 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
                   or bin_load_ring(cache, bin, bin.ring_length, 1)
                   or bin_steal(cache, bin_index))
     if not loaded:
+        cache_flush(cache)  # slots of other classes kept at hand keep their slabs from being empty
         caches_tidy(heap, 0)
         slab = slab_new(cache, bin_index, error)
         loaded = slab != NULL and bin_load(cache, bin, slab, 1)
@@ -199,10 +208,18 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
 cdef void cache_flush(cache_t *cache) noexcept nogil:
     """Give back all slots taken and unpin the current slabs. The cache's own thread, or none uses it any more."""
     cdef size_t i
-    cdef bin_t *bin
     for i in range(BIN_COUNT):
-        bin = &cache.bins[i]
-        if bin.word != 0:
-            slab_give(bin.slab, bin.word_index, bin.word)
-            bin.word = 0
-        bin.slab = NULL
+        bin_unload(&cache.bins[i])
+        cache.bins[i].slab = NULL
+
+
+cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil:
+    """Where a heap can be closed, another thread then empties the bins while this one may be freeing."""
+    atomic_store_pointer(<void **>&cache.thread, <void *>thread if cache.heap.index == 0 else cache)
+
+
+cdef void cache_leave(cache_t *cache) noexcept nogil:
+    """The cache's thread is gone; the next that comes adopts it."""
+    atomic_store_pointer(<void **>&cache.thread, cache)
+    cache.next_idle = cache.heap.idle
+    cache.heap.idle = cache

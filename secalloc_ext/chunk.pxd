@@ -12,7 +12,7 @@ cdef struct reservation_t:
 cdef reservation_t reservation                                             # set once by chunk_init; `used` grows
 
 cdef int chunk_init(size_t bytes) noexcept nogil                           # ERROR_*; idempotent
-cdef void *chunk_metadata(size_t size) noexcept nogil                      # zeroed, for thread caches; never given back
+cdef void *chunk_metadata(size_t size, int *error) noexcept nogil          # zeroed, for thread caches; never given back
 cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_t alignment, int *error) noexcept nogil
 cdef int chunk_release(frame_t *first) noexcept nogil
 cdef void chunk_lock(bint take) noexcept nogil                             # around a fork

@@ -14,8 +14,12 @@ Callers hold their account's lock. `ranges_lock` guards the list of unused range
 metadata's; it is the innermost lock.
 
 Invariants
-    - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there.
+    - A frame record with kind UNUSED has nothing mapped in its frame but what a preceding large object maps there; or,
+      in a range that is in `littered`, what a failed chunk_create could not take away.
     - account.committed is the sum of piece_bytes * chunk_pieces over the account's chunks.
+    - Frames below the high-water mark are tiled by chunks, unused ranges (chunk_pieces is 0) and frames left out as
+      gaps (chunk_frames is 0); the first frame's record tells.
+    - A range in a bin is at least as long as any that is looked for there.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -24,9 +28,10 @@ from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
-    DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT, LINE_BYTES, PAGE_BYTES,
-    SLAB_WORDS_MAX, atomic_load_acquire, atomic_load_pointer, atomic_store_pointer, atomic_store_release, bits_last,
-    fatal_error, lock_drop, lock_init, lock_t, lock_take)
+    DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_MAP_COUNT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT,
+    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, atomic_load_32_relaxed, atomic_load_acquire, atomic_load_pointer,
+    atomic_store_32_relaxed, atomic_store_pointer, atomic_store_relaxed, atomic_store_release, bits_last, fatal_error,
+    lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
 
 cdef enum:
@@ -46,6 +51,7 @@ lock_init(&ranges_lock)
 cdef region_t records, details, caches
 cdef size_t caches_used
 cdef frame_t *ranges[RANGE_BINS]         # unused ranges by length, linked by `next`; length in chunk_frames
+cdef frame_t *littered                   # ranges to be cleared before they are unused, of piece_bytes from start on
 cdef rng_t gaps
 
 
@@ -120,12 +126,14 @@ cdef int chunk_init(size_t bytes) noexcept nogil:
     return error
 
 
-cdef void *chunk_metadata(size_t size) noexcept nogil:
+cdef void *chunk_metadata(size_t size, int *error) noexcept nogil:
+    """Ordinary memory, zeroed; NULL with `error` set."""
     cdef void *result = NULL
     global caches_used
     size = (size + LINE_BYTES - 1) & ~<size_t>(LINE_BYTES - 1)
     lock_take(&ranges_lock)
-    if region_grow(&caches, caches_used + size) == ERROR_NONE:
+    error[0] = region_grow(&caches, caches_used + size)
+    if error[0] == ERROR_NONE:
         result = caches.base + caches_used
         memset(result, 0, size)  # a forked child hands its parent's out again
         caches_used += size
@@ -150,42 +158,116 @@ cdef size_t range_bin(size_t length) noexcept nogil:
     return BIN_EXACT + 1 + 8 * (top - 5) + ((length >> (top - 3)) & 7)
 
 
+cdef frame_t *range_at(size_t index, size_t length) noexcept nogil:
+    """Make the record of an unused range."""
+    cdef frame_t *first = reservation.frames + index
+    first.chunk_first = <uint32_t>index
+    first.chunk_frames = <uint32_t>length
+    first.chunk_pieces = 0
+    return first
+
+
+cdef void range_link(frame_t *first) noexcept nogil:
+    cdef size_t bin = range_bin(first.chunk_frames)
+    first.next = ranges[bin]
+    ranges[bin] = first
+
+
+cdef void litter_clear() noexcept nogil:
+    """Try again to clear what could not be cleared; ranges_lock is held."""
+    cdef frame_t *first
+    global littered
+    while littered != NULL and mapping_release(littered.start, littered.piece_bytes) == ERROR_NONE:
+        first = littered
+        littered = first.next
+        first.start = NULL
+        first.chunk_pieces = 0
+        range_link(first)
+
+
+cdef frame_t *range_new(size_t index, size_t length, int *error) noexcept nogil:
+    """A range that ends at the new high-water mark."""
+    cdef size_t end = index + length
+    if end > reservation.bytes >> FRAME_SHIFT:
+        error[0] = ERROR_ADDRESS_SPACE
+        return NULL
+    error[0] = region_grow(&records, end * sizeof(frame_t))
+    if error[0] == ERROR_NONE:
+        error[0] = region_grow(&details, end * DETAIL_BYTES)
+    if error[0] != ERROR_NONE:
+        return NULL
+    atomic_store_release(<uint64_t *>&reservation.used, end << FRAME_SHIFT)
+    return range_at(index, length)
+
+
+cdef frame_t *range_joined(size_t length, int *error) noexcept nogil:
+    """Join neighbouring unused ranges, and the gaps between them; answers the first run that is long enough, cut to
+    `length`. For a reservation that is used to its end, be it small (RLIMIT_AS) or fragmented."""
+    cdef size_t used = reservation.used >> FRAME_SHIFT
+    cdef size_t index = 0
+    cdef size_t run = 0
+    cdef frame_t *found = NULL
+    cdef frame_t *frame
+    memset(ranges, 0, sizeof(ranges))
+    while True:
+        frame = reservation.frames + index
+        if index < used and (frame.chunk_frames == 0 or atomic_load_32_relaxed(&frame.chunk_pieces) == 0):
+            index += 1 if frame.chunk_frames == 0 else frame.chunk_frames
+            continue
+        # The run ends at a chunk, or at the high-water mark, where there may be more.
+        if found == NULL and index - run >= length:
+            found = range_at(run, length)
+            run += length
+        elif found == NULL and index == used:
+            found = range_new(run, length, error)
+            run = run if found == NULL else used
+        if index > run:
+            range_link(range_at(run, index - run))
+        if index == used:
+            return found
+        index += frame.chunk_frames
+        run = index
+
+
 cdef frame_t *range_take(size_t frames, size_t gap, int *error) noexcept nogil:
     """A run of unused frames, from the list of its length, or behind the last with a random gap of at most `gap`."""
     cdef size_t length = range_length(frames)
     cdef size_t bin = range_bin(length)
-    cdef size_t index, end
     cdef frame_t *first = NULL
     if bin >= RANGE_BINS:
         error[0] = ERROR_ADDRESS_SPACE
         return NULL
     lock_take(&ranges_lock)
-    if ranges[bin] != NULL:
+    litter_clear()
+    if littered != NULL:       # else each try would leave more of it
+        error[0] = ERROR_MAP_COUNT
+    elif ranges[bin] != NULL:
         first = ranges[bin]
         ranges[bin] = first.next
     else:
-        index = (reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (gap + 1)
-        end = index + length
-        if end > reservation.bytes >> FRAME_SHIFT:
-            error[0] = ERROR_ADDRESS_SPACE
-        else:
-            error[0] = region_grow(&records, end * sizeof(frame_t))
-            if error[0] == ERROR_NONE:
-                error[0] = region_grow(&details, end * DETAIL_BYTES)
-            if error[0] == ERROR_NONE:
-                first = reservation.frames + index
-                first.chunk_first = <uint32_t>index
-                first.chunk_frames = <uint32_t>length
-                atomic_store_release(<uint64_t *>&reservation.used, end << FRAME_SHIFT)
+        first = range_new((reservation.used >> FRAME_SHIFT) + rng_byte(&gaps) % (gap + 1), length, error)
+        if first == NULL and error[0] == ERROR_ADDRESS_SPACE:
+            first = range_joined(length, error)
+    if first != NULL:
+        first.chunk_pieces = 1  # not unused any more; chunk_create knows how many
     lock_drop(&ranges_lock)
     return first
 
 
 cdef void range_give(frame_t *first) noexcept nogil:
-    cdef size_t bin = range_bin(first.chunk_frames)
     lock_take(&ranges_lock)
-    first.next = ranges[bin]
-    ranges[bin] = first
+    first.chunk_pieces = 0
+    range_link(first)
+    lock_drop(&ranges_lock)
+
+
+cdef void range_give_littered(frame_t *first, uint8_t *start, size_t span) noexcept nogil:
+    global littered
+    lock_take(&ranges_lock)
+    first.start = start
+    first.piece_bytes = span
+    first.next = littered
+    littered = first
     lock_drop(&ranges_lock)
 
 
@@ -215,8 +297,8 @@ cdef frame_t *chunk_piece(const account_t *account, frame_t *since) noexcept nog
 cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece, account_t *account) noexcept nogil:
     """Make `frame` the record of a mapped piece at `start`."""
     cdef size_t index = <size_t>(frame - reservation.frames)
-    frame.start = start
-    frame.piece_bytes = piece
+    atomic_store_pointer(<void **>&frame.start, start)
+    atomic_store_relaxed(<uint64_t *>&frame.piece_bytes, piece)
     atomic_store_pointer(<void **>&frame.account, account)
     frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
@@ -240,7 +322,7 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
     """
     cdef size_t offset = PAGE_BYTES if alignment <= PAGE_BYTES else alignment
     cdef size_t frames = count
-    cdef size_t i
+    cdef size_t i, left
     cdef frame_t *first
     cdef frame_t *frame
     cdef uint8_t *start
@@ -255,11 +337,15 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
     start = frame_address(first) + PAGE_BYTES
     if alignment > PAGE_BYTES:
         start = <uint8_t *>((<size_t>start + alignment - 1) & ~(alignment - 1))
-    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags, False)
+    error[0] = mapping_create(start, piece, FRAME_BYTES, count, account.backend, account.flags, False,
+                              &left)
     if error[0] != ERROR_NONE:
-        range_give(first)
+        if left > 0:
+            range_give_littered(first, start, (left - 1) * FRAME_BYTES + piece)
+        else:
+            range_give(first)
         return NULL
-    first.chunk_pieces = <uint32_t>count
+    atomic_store_32_relaxed(&first.chunk_pieces, <uint32_t>count)
     first.chunk_used = 0
     account.chunks += 1
     account.committed += piece * count
@@ -283,7 +369,7 @@ cdef int chunk_release(frame_t *frame) noexcept nogil:
         return error
     for i in range(count):
         frame_mark(frame + i, KIND_UNUSED)
-        frame[i].start = NULL
+        atomic_store_pointer(<void **>&frame[i].start, NULL)
     account.chunks -= 1
     account.committed -= piece * count
     range_give(first)

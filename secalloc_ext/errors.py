@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource  # here: at a limit there may be no descriptor or mapping left to load it with
 
 __all__ = [
     "AllocationError",
@@ -77,10 +78,15 @@ _MEMLOCK = (
 
 
 def _memlock() -> str:
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes"
+
+
+def _mappings() -> str:
+    """What stands behind ENOMEM of mmap(2): these limits count when they are set."""
+    limits = {"RLIMIT_AS (`ulimit -v`)": resource.RLIMIT_AS, "RLIMIT_DATA (`ulimit -d`)": resource.RLIMIT_DATA}
+    set_here = [name for name, which in limits.items() if resource.getrlimit(which)[0] != resource.RLIM_INFINITY]
+    return " or ".join(["vm.max_map_count (sysctl)", *set_here])
 
 
 def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) -> SecallocError:
@@ -116,9 +122,13 @@ def exception_for(kind: str, size: int, committed: int, limit: int, flags: int) 
     if kind == "INHERITED":
         return ForkedError("the object belongs to the parent process")
     reasons = {
-        "MAP_COUNT": "the process has as many mappings as vm.max_map_count allows: raise it with sysctl",
+        "MAP_COUNT": f"the process can have no more mappings: raise {_mappings()}",
         "FILES": "no file descriptor is left to map secret memory with: raise `ulimit -n` or close some",
-        "ADDRESS_SPACE": "the address space is used up: raise RLIMIT_AS (`ulimit -v`)",
+        "FILE_SIZE": "no file may be that long, secretmem's neither: raise RLIMIT_FSIZE (`ulimit -f`)",
+        "MEMORY": "no ordinary memory is left for the records of a heap: see RLIMIT_DATA (`ulimit -d`), "
+        "vm.overcommit_memory and vm.max_map_count",
+        "RANDOM": "getrandom(2) is refused, most often by a container's seccomp profile: allow it there",
+        "ADDRESS_SPACE": "the address space is used up: raise RLIMIT_AS (`ulimit -v`), and SECALLOC_RESERVATION if set",
         "SIZE": "no machine has that much",
         "HEAPS": "too many heaps live at once; close some",
     }

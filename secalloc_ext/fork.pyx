@@ -13,16 +13,14 @@ live objects into it; the child moves it to the original's address, the parent u
     parent   chunk (not inherited)  --live slots-->  shadow (inherited)
     child    hole                   <----mremap----  shadow
 
-Only live slots are copied, as the first touch of a page is what costs.
-
-The locks that are held stop neither an alloc from a thread cache nor a free, and the kernel copies a running process
-page by page. So in the child the states of the slots are the truth, from which the bitmaps are made anew; `copied`
-tells it which states the copies were made of. What another thread writes, allocates or frees at the moment of the fork
-may be half copied, as with any fork, or lost: that thread is not there in the child.
+Only live slots are copied, as the first touch of a page is what costs. Other threads, whose common path takes no lock,
+go on allocating and freeing between the copying and the fork. The child, in which they are not, makes it good: what
+was freed since is wiped, what was made since is zero, with a canary, and every slot that does not live is free again,
+in whichever cache or quarantine it was. What another thread writes into its objects meanwhile may be half copied.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-from secalloc_ext.cache cimport bin_t, cache_t, heap_t
+from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind, frame_mark,
@@ -30,17 +28,17 @@ from secalloc_ext.frame cimport (
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
-    ACCESS_NONE, mapping_commit, mapping_create, mapping_move, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, atomic_load_16_acquire, fatal_error, wipe_slot
+    ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.prim cimport ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, state_load, wipe_slot
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
-from secalloc_ext.slab cimport slab_restore
-from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_fill
-
+from secalloc_ext.slab cimport slab_free_all
+from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_fill, canary_is_intact
 
 cdef enum:
-    STATE_TORN = 0xffff  # in `copied` only: the slot was freed while it was copied
+    TRIES = 64                       # to copy a slot that another thread is just opening or resizing,
+    TRIES_AT_ONCE = 8                # and may have been stopped in
 
 
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
@@ -48,53 +46,84 @@ cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept no
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
 
 
-cdef void copy_while_in_use(uint8_t *shadow, const uint8_t *object, size_t size) noexcept nogil:
+cdef void copy_while_in_use(uint8_t *copy, const uint8_t *object, size_t size) noexcept nogil:
     """The one place that reads what another thread may be writing: a data race by intent."""
-    memcpy(shadow, object, size)
+    memcpy(copy, object, size)
 
 
-cdef void copy_large(frame_t *frame, uint8_t *shadow) noexcept nogil:
-    cdef bint closed = frame.access == ACCESS_NONE or account_is_locked(frame.account)
-    if closed and heaplock_expose(frame) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
-    copy_while_in_use(shadow, frame.start, frame.piece_bytes)
-    if closed and heaplock_settle(frame) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
+# Two bitmaps behind a slab's states: slots that were copied, and those of them whose canary was whole at that time.
+
+cdef inline uint64_t *copied_bits(const frame_t *slab) noexcept nogil:
+    return <uint64_t *>(slab.states + SLAB_SLOTS_MAX)
 
 
-cdef void copy_slab(frame_t *slab, uint8_t *shadow, uint16_t *copied) noexcept nogil:
-    cdef bint was_open = heaplock_peek(slab)
+cdef inline uint64_t *whole_bits(const frame_t *slab) noexcept nogil:
+    return copied_bits(slab) + SLAB_WORDS_MAX
+
+
+cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint64_t bit = <uint64_t>1 << (i & 63)
     cdef uint16_t state
-    cdef size_t at
+    cdef size_t size, attempt
+    for attempt in range(TRIES):
+        state = state_load(slab.states + i)
+        if not state & STATE_LIVE:
+            if attempt > 0:  # freed meanwhile: nothing of it was copied
+                wipe_slot(copy, slot_bytes)
+                copied_bits(slab)[i >> 6] &= ~bit
+            break
+        size = state & STATE_SIZE
+        copy_while_in_use(copy, slab.start + i * slot_bytes, slot_bytes)
+        copied_bits(slab)[i >> 6] |= bit
+        if canary_is_intact(slab.canary, copy + size, copy + slot_bytes, size):
+            whole_bits(slab)[i >> 6] |= bit
+            break
+        if attempt >= TRIES_AT_ONCE:
+            mapping_pause()
+
+
+cdef bint copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
+    """False where what is closed cannot be opened for it."""
     cdef uint32_t i
+    cdef bint closed, was_open
+    if frame_kind(frame) == KIND_LARGE:
+        closed = frame.access == ACCESS_NONE or account_is_locked(frame.account)
+        if closed and heaplock_expose(frame) != ERROR_NONE:
+            return False
+        copy_while_in_use(shadow, frame.start, frame.piece_bytes)
+        if closed and heaplock_settle(frame) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
+    elif frame_is_slab(frame):
+        memset(copied_bits(frame), 0, 2 * SLAB_WORDS_MAX * sizeof(uint64_t))
+        was_open = heaplock_peek(frame)
+        for i in range(frame.slots):
+            copy_slot(frame, i, shadow + i * <size_t>frame.slot_bytes)
+        heaplock_unpeek(frame, was_open)
+    return True
+
+
+cdef void adopt_slots(frame_t *slab) noexcept nogil:
+    """In the child: make the copies agree with the states, which may have changed after the copying."""
+    cdef size_t slot_bytes = slab.slot_bytes
+    cdef uint32_t i
+    cdef uint16_t state
+    cdef bint copied, whole
+    cdef uint8_t *slot
+    cdef uint8_t *slack
     for i in range(slab.slots):
-        state = atomic_load_16_acquire(slab.states + i)
+        state = state_load(slab.states + i)
+        slot = slab.start + i * slot_bytes
+        copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
+        whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1
         if state & STATE_LIVE:
-            at = i * <size_t>slab.slot_bytes
-            copy_while_in_use(shadow + at, slab.start + at, slab.slot_bytes)
-            if atomic_load_16_acquire(slab.states + i) != state:
-                state = STATE_TORN
-        copied[i] = state
-    heaplock_unpeek(slab, was_open)
-
-
-cdef bint copied_init(heap_t *heap) noexcept nogil:
-    """Room for the states of all slots, in the order of `chunk_piece`: ordinary memory, which a child inherits."""
-    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
-    cdef size_t slots = 1
-    while frame != NULL:
-        if frame_is_slab(frame):
-            slots += frame.slots
-        frame = chunk_piece(&heap.account, frame)
-    heap.copied_bytes = slots * sizeof(uint16_t)
-    heap.copied = <uint16_t *>mapping_reserve(heap.copied_bytes)
-    return heap.copied != NULL and mapping_commit(<uint8_t *>heap.copied, heap.copied_bytes) == ERROR_NONE
-
-
-cdef void copied_drop(heap_t *heap) noexcept nogil:
-    if heap.copied != NULL:
-        mapping_unreserve(<uint8_t *>heap.copied, heap.copied_bytes)
-        heap.copied = NULL
+            slack = slot + (state & STATE_SIZE)
+            # A canary that was damaged before is damaged in the child.
+            if copied == whole and not canary_is_intact(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE):
+                canary_fill(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE)
+        elif copied:
+            wipe_slot(slot, slot_bytes)
+    slab_free_all(slab)
 
 
 cdef bint fork_shadow(heap_t *heap) noexcept nogil:
@@ -102,12 +131,7 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
     cdef account_t *account = &heap.account
     cdef frame_t *frame = chunk_piece(account, NULL)
     cdef frame_t *first
-    cdef uint8_t *shadow
-    cdef uint16_t *copied
-    cdef size_t size
-    if not copied_init(heap):
-        return False
-    copied = heap.copied
+    cdef size_t size, _left
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if piece_offset(frame, first) == 0:
@@ -116,14 +140,10 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
             if first.shadow == NULL:
                 return False
             if mapping_create(first.shadow, frame.piece_bytes, frame.piece_bytes, first.chunk_pieces,
-                              account.backend, account.flags, True) != ERROR_NONE:
+                              account.backend, account.flags, True, &_left) != ERROR_NONE:
                 return False
-        shadow = first.shadow + piece_offset(frame, first)
-        if frame_is_slab(frame):
-            copy_slab(frame, shadow, copied)
-            copied += frame.slots
-        elif frame_kind(frame) == KIND_LARGE:
-            copy_large(frame, shadow)
+        if not copy_live(frame, first.shadow + piece_offset(frame, first)):
+            return False
         frame = chunk_piece(account, frame)
     return True
 
@@ -131,7 +151,6 @@ cdef bint fork_shadow(heap_t *heap) noexcept nogil:
 cdef void fork_discard(heap_t *heap) noexcept nogil:
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef frame_t *first
-    copied_drop(heap)
     while frame != NULL:
         first = chunk_frame(frame.chunk_first)
         if first.shadow != NULL:
@@ -161,36 +180,8 @@ cdef void make_idle(heap_t *heap, cache_t *own) noexcept nogil:
     heap.idle = NULL
     while cache != NULL:
         if cache != own:
-            cache.next_idle = heap.idle
-            heap.idle = cache
+            cache_leave(cache)
         cache = cache.next
-
-
-cdef void adopt_slab(frame_t *slab, const uint16_t *copied, cache_t *own) noexcept nogil:
-    """Make a slab whole by the states of its slots: what they say now may not be what was `copied`."""
-    cdef bin_t *bin = &own.bins[slab.bin] if own != NULL else NULL
-    cdef uint8_t *slot
-    cdef uint16_t state
-    cdef uint32_t i
-    for i in range(slab.slots):
-        state = atomic_load_16_acquire(slab.states + i)
-        if state != copied[i]:  # another thread's doing, of which nothing else is left
-            slot = slab.start + i * <size_t>slab.slot_bytes
-            wipe_slot(slot, slab.slot_bytes)
-            if state & STATE_LIVE:
-                canary_fill(slab.canary, slot + (state & STATE_SIZE), slot + slab.slot_bytes, state & STATE_SIZE)
-    if bin != NULL and bin.slab == slab:
-        slab_restore(slab, bin.word_index, bin.word)
-    else:
-        slab_restore(slab, 0, 0)
-
-
-cdef void forget_stock(cache_t *cache) noexcept nogil:
-    """Of a thread that is not here: its slots are in their bitmaps again."""
-    cdef size_t i
-    for i in range(BIN_COUNT):
-        cache.bins[i].word = 0
-        cache.bins[i].slab = NULL
 
 
 cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
@@ -199,33 +190,30 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *first
     cdef frame_t *following
     cdef cache_t *cache = heap.caches
-    cdef uint16_t *copied = heap.copied
-    cdef uint16_t kind
-    quarantine_clear(&heap.quarantine)
+    cdef size_t i
     while frame != NULL:
-        kind = frame_kind(frame)
         first = chunk_frame(frame.chunk_first)
         following = chunk_piece(&heap.account, frame)
         if mapping_move(first.shadow + piece_offset(frame, first), frame.start, frame.piece_bytes,
                         heap.account.backend) != ERROR_NONE:
             fatal_error("copied pages cannot be moved")
         if frame_is_slab(frame):
-            adopt_slab(frame, copied, own)
-            copied += frame.slots
-        if (account_is_locked(&heap.account) or kind == KIND_LARGE or kind == KIND_LARGE_FREE) and heaplock_settle(
+            adopt_slots(frame)
+        if (account_is_locked(&heap.account) or frame_kind(frame) in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         # Another thread was about to free it, and is not here to end that; the copy is zero.
-        if kind == KIND_LARGE_FREE and first.chunk_used != 0:
+        if frame_kind(frame) == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
         frame = following
+    quarantine_clear(&heap.quarantine)
     while cache != NULL:
-        if cache != own:
-            forget_stock(cache)
+        for i in range(BIN_COUNT):
+            cache.bins[i].word = cache.bins[i].freed = 0
+            cache.bins[i].slab = NULL
         cache = cache.next
-    copied_drop(heap)
     make_idle(heap, own)
     reseed(heap)
 

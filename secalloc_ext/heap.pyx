@@ -14,23 +14,25 @@ objects; slow paths only), the ranges lock of `chunk`.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from secalloc_ext.cache cimport HEAPS_MAX, bin_t, cache_flush, cache_refill, cache_t, caches_tidy, heap_t
+from secalloc_ext.cache cimport (
+    HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_is_locked,
-    frame_is_slab, frame_kind, frame_t)
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
+    account_is_locked, frame_holds, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
-    heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
+    heaplock_close, heaplock_enter, heaplock_force, heaplock_leave, heaplock_open, heaplock_peek, heaplock_restore,
+    heaplock_unforce, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_zero)
+    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_INHERITED, ERROR_LOCKED, ERROR_NONE, ERROR_OTHER, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
+    ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
-    atomic_load_pointer, atomic_store_16_release, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
-    fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
+    atomic_load_pointer, atomic_store_32_relaxed, atomic_store_pointer, bits_first, fatal_error,
+    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
-from secalloc_ext.rng cimport rng_byte, rng_fill
+from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
     STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
@@ -49,7 +51,13 @@ cdef extern from *:
     static _Thread_local __attribute__((tls_model("initial-exec"))) void *secalloc_thread = NULL;
     static _Thread_local __attribute__((tls_model("initial-exec"))) int secalloc_error = 0;
     static inline void thread_set(void *thread) { secalloc_thread = thread; }
-    static inline void error_set(int error) { secalloc_error = error; }
+    /* For C as well: what malloc's contract calls for. */
+    static inline void error_set(int error)
+    {
+        secalloc_error = error;
+        if (error != ERROR_NONE)
+            errno = error == ERROR_MEMLOCK ? EAGAIN : ENOMEM;
+    }
     """
     thread_t *secalloc_thread      # NULL until the thread's first allocation
     int secalloc_error             # of the thread's last failed allocation
@@ -60,6 +68,7 @@ cdef extern from *:
     int pthread_setspecific(pthread_key_t key, const void *value) nogil
 
 cdef pthread_key_t thread_key
+cdef bint thread_key_is_made = False
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -86,15 +95,18 @@ cdef void thread_exit(void *value) noexcept nogil:
             if thread.openings[i] > 0:
                 heaplock_leave(&cache.heap.account, False)
             cache_flush(cache)
-            cache.next_idle = cache.heap.idle
-            cache.heap.idle = cache
+            cache_leave(cache)
             lock_drop(&cache.heap.account.lock)
     free(thread)
 
 
 cdef int heap_threads_init() noexcept nogil:
-    """Once a process, before the first thread_open."""
-    return ERROR_NONE if pthread_key_create(&thread_key, thread_exit) == 0 else ERROR_OTHER
+    """Before the first thread_open; again where what comes after it in the start of a process failed."""
+    global thread_key_is_made
+    if not thread_key_is_made and pthread_key_create(&thread_key, thread_exit) != 0:
+        return ERROR_MEMORY
+    thread_key_is_made = True
+    return ERROR_NONE
 
 
 cdef thread_t *thread_open() noexcept nogil:
@@ -104,10 +116,29 @@ cdef thread_t *thread_open() noexcept nogil:
         thread = <thread_t *>calloc(1, sizeof(thread_t))
         if thread == NULL or pthread_setspecific(thread_key, thread) != 0:
             free(thread)
-            error_set(ERROR_OTHER)
+            error_set(ERROR_MEMORY)
             return NULL
         thread_set(thread)
     return thread
+
+
+cdef cache_t *cache_new(heap_t *heap) noexcept nogil:
+    """Metadata is never given back: it is asked for when nothing else can fail. The heap's lock is held."""
+    cdef uint32_t[8] key
+    cdef cache_t *cache = NULL
+    cdef int error = mapping_random(key, sizeof(key))
+    if error == ERROR_NONE:
+        cache = <cache_t *>chunk_metadata(sizeof(cache_t), &error)
+    if cache == NULL:
+        error_set(error)
+    else:
+        memcpy(cache.rng.key, key, sizeof(key))
+        rng_fill(&cache.rng)
+        cache.heap = heap
+        cache.next = heap.caches
+        heap.caches = cache
+    wipe(key, sizeof(key))
+    return cache
 
 
 cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
@@ -121,15 +152,9 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     if cache != NULL:
         heap.idle = cache.next_idle
     else:
-        cache = <cache_t *>chunk_metadata(sizeof(cache_t))
-        if cache == NULL or mapping_random(cache.rng.key, sizeof(cache.rng.key)) != ERROR_NONE:
-            cache = NULL
-            error_set(ERROR_ADDRESS_SPACE)
-        else:
-            rng_fill(&cache.rng)
-            cache.heap = heap
-            cache.next = heap.caches
-            heap.caches = cache
+        cache = cache_new(heap)
+    if cache != NULL:
+        cache_enter(cache, thread)
     lock_drop(&heap.account.lock)
     thread.caches[heap.index] = cache
     return cache
@@ -157,7 +182,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     if close:
         error = heaplock_close(&heap.account)
     else:
-        heaplock_open(&heap.account)
+        error = heaplock_open(&heap.account)
     atomic_store_32_relaxed(&heap.route, HEAPS_MAX if account_is_locked(&heap.account) else heap.index)
     lock_drop(&heap.account.lock)
     return error
@@ -209,7 +234,8 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
 
 
 cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The lock is held."""
+    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The account's lock is
+    held, as any thread may come here for want of memory while another is locking the heap."""
     cdef size_t place
     cdef uint32_t index = 0
     cdef frame_t *slab
@@ -229,10 +255,23 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
         other = <heap_t *>atomic_load_pointer(<void **>&other.next_heap)
 
 
+cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexcept nogil:
+    """After an allocation that failed with `error`: give up what is kept for reuse, this thread's slabs of other
+    classes included, but for `keep` bytes that can become slabs."""
+    lock_take(&heap.account.lock)
+    quarantine_end(heap)
+    cache_flush(cache)
+    caches_tidy(heap, keep)
+    lock_drop(&heap.account.lock)
+    if error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
+        trim_others(heap)
+
+
 cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
     cdef frame_t *object
+    cdef int error = ERROR_NONE
     if heap == NULL:
         return NULL  # heap_default has said why
     if not heap_lets_in(heap):
@@ -242,24 +281,20 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
     if cache == NULL:
         return NULL
     if bin_index < BIN_COUNT:
-        if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &secalloc_error):
-            lock_take(&heap.account.lock)
-            quarantine_end(heap)
-            lock_drop(&heap.account.lock)
-            trim_others(heap)
-            if not cache_refill(cache, bin_index, &secalloc_error):
+        if cache.bins[bin_index].word == 0 and not cache_refill(cache, bin_index, &error):
+            make_room(heap, cache, heap.retain, error)
+            if not cache_refill(cache, bin_index, &error):
+                error_set(error)
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
-    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
+    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
+    if object == NULL and error != ERROR_SIZE:
+        make_room(heap, cache, 0, error)
+        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
     if object == NULL:
-        lock_take(&heap.account.lock)
-        quarantine_end(heap)
-        cache_flush(cache)
-        caches_tidy(heap, 0)
-        lock_drop(&heap.account.lock)
-        trim_others(heap)
-        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &secalloc_error)
-    return NULL if object == NULL else large_object(object)
+        error_set(error)
+        return NULL
+    return large_object(object)
 
 
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
@@ -272,7 +307,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
         cache = thread.caches[atomic_load_32_relaxed(&heap.route)]
-        if likely(cache != NULL and cache.bins[bin_index].word != 0):
+        if likely(cache != NULL and cache.bins[bin_index].word != 0 and rng_is_ready(&cache.rng)):
             return bin_pop(cache, &cache.bins[bin_index], size)
     return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
 
@@ -349,19 +384,21 @@ cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
 
 cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
     """What is no slot of an open heap."""
-    cdef uint16_t kind = frame_kind(frame)
-    if kind == KIND_LARGE or kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE or frame_kind(frame) == KIND_LARGE_FREE:
         large_free(&(<heap_t *>frame.account).large, frame, p)
-    elif kind == KIND_SLAB_LOCKED:
+    elif frame_kind(frame) == KIND_SLAB_LOCKED:
         free_locked(frame, p)
-    elif kind != KIND_INHERITED:
+    elif frame_kind(frame) != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
 
 
 cdef void heap_free(void *p) noexcept nogil:
     """Check, wipe and give back an object of any heap. NULL is allowed. Any thread."""
     cdef frame_t *frame
+    cdef cache_t *owner
+    cdef bin_t *bin
     cdef uint32_t index
+    cdef const void *thread
     if unlikely(p == NULL):
         return
     frame = frame_at(p)
@@ -374,8 +411,14 @@ cdef void heap_free(void *p) noexcept nogil:
     if unlikely(frame.care):
         free_with_care(frame, index)
         return
-    if unlikely(slot_give(frame, index)):
-        word_came_free(frame)
+    owner = <cache_t *>atomic_load_pointer(&frame.owner)
+    thread = atomic_load_pointer(<void **>&owner.thread)
+    bin = &owner.bins[frame.bin]
+    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
+    if thread == secalloc_thread and bin.slab == frame and bin.word_index == index >> 6:
+        bin.freed |= <uint64_t>1 << (index & 63)
+        return
+    slot_free(frame, index)
 
 
 cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
@@ -392,18 +435,16 @@ cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
 cdef size_t heap_size(const void *p) noexcept nogil:
     """The requested size of a live object, its canary checked. 0 for NULL and for what a parent process had."""
     cdef frame_t *frame
-    cdef uint16_t kind
     if p == NULL:
         return 0
     frame = frame_at(p)
-    kind = frame_kind(frame)
-    if kind == KIND_SLAB:
+    if frame_kind(frame) == KIND_SLAB:
         return slot_size(frame, slot_index(frame, p))
-    if kind == KIND_SLAB_LOCKED:
+    if frame_kind(frame) == KIND_SLAB_LOCKED:
         return locked_size(frame, p)
-    if kind == KIND_LARGE or kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE or frame_kind(frame) == KIND_LARGE_FREE:
         return large_size(frame, p)
-    if kind != KIND_INHERITED:
+    if frame_kind(frame) != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
     return 0
 
@@ -411,36 +452,28 @@ cdef size_t heap_size(const void *p) noexcept nogil:
 cdef bint heap_protect(void *p, int access) noexcept nogil:
     """Set what the pages of a guarded object allow. False where the kernel has no map entry left for it."""
     cdef frame_t *frame = frame_at(p)
-    cdef uint16_t kind = frame_kind(frame)
-    if kind == KIND_INHERITED:
+    if frame_kind(frame) == KIND_INHERITED:
         return True
-    if kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
+    if frame_kind(frame) not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
         fatal_error("protection of an object that is not guarded")
     return large_protect(frame, p, access)
-
-
-cdef void slots_zero(frame_t *slab, uint32_t since, uint32_t end) noexcept nogil:
-    """Zero what lives in these slots, though the heap may be locked. No lock taken: a signal handler may do it."""
-    cdef bint was_open = heaplock_peek(slab)
-    cdef uint32_t i
-    for i in range(since, end):
-        slot_zero(slab, i)
-    heaplock_unpeek(slab, was_open)
 
 
 cdef void heap_zero(void *p) noexcept nogil:
     """Zero the bytes of one live object, whatever its protection. It stays."""
     cdef frame_t *frame = frame_at(p)
-    cdef uint16_t kind = frame_kind(frame)
     cdef uint32_t index
-    if kind == KIND_SLAB:
+    cdef bint was_open
+    if frame_kind(frame) == KIND_SLAB:
         slot_zero(frame, slot_index(frame, p))
-    elif kind == KIND_SLAB_LOCKED:
+    elif frame_kind(frame) == KIND_SLAB_LOCKED:
         index = slot_index(frame, p)
         lock_take(&frame.account.lock)
-        slots_zero(frame, index, index + 1)
+        was_open = heaplock_peek(frame)
+        slot_zero(frame, index)
+        heaplock_unpeek(frame, was_open)
         lock_drop(&frame.account.lock)
-    elif kind == KIND_LARGE:
+    elif frame_kind(frame) == KIND_LARGE:
         large_zero(frame)
 
 
@@ -454,6 +487,20 @@ cdef heap_t *heap_of(const void *p) noexcept nogil:
     return <heap_t *>frame_at(p).account
 
 
+cdef heap_t *heap_around(const void *p) noexcept nogil:
+    """The heap that has pages mapped at an address, be it inside an object; NULL where none of this process has."""
+    cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
+    cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
+    cdef frame_t *frame = reservation.frames + (offset >> FRAME_SHIFT)
+    if offset >= used:
+        return NULL
+    while frame_kind(frame) == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
+        frame -= 1
+    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or not frame_holds(frame, p):
+        return NULL
+    return <heap_t *>frame.account
+
+
 cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
     """Change the requested size of an object within its slot, if another class would not fit better."""
     cdef uint32_t index = slot_index(slab, p)
@@ -463,8 +510,8 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
         return False
     if size > old:
         wipe(slot + old, size - old)
+    state_store(slab.states + index, <uint16_t>(STATE_LIVE | size))
     canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
-    atomic_store_16_release(slab.states + index, <uint16_t>(STATE_LIVE | size))
     return True
 
 
@@ -503,31 +550,41 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 cdef void heap_wipe_at_once(heap_t *heap) noexcept nogil:
     """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
 
-    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it. What another thread allocates or
-    frees in this moment may be missed; it must not be releasing pages.
+    Takes no lock, calls nothing but mprotect(2): a signal handler may do it, at any instruction. What another thread
+    frees or makes then may be missed, and it may release no pages. What mprotect(2) had closed is left open, and zero.
     """
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
+    cdef uint32_t i
+    cdef bint was_open
     while frame != NULL:
-        if frame_is_slab(frame):
-            slots_zero(frame, 0, frame.slots)
-        elif frame_kind(frame) == KIND_LARGE:
-            large_zero(frame)
+        if frame_is_slab(frame) or frame_kind(frame) == KIND_LARGE:
+            was_open = heaplock_force(frame)
+            if frame_kind(frame) == KIND_LARGE:
+                large_wipe(frame)
+            else:
+                for i in range(frame.slots):
+                    slot_zero(frame, i)
+            heaplock_unforce(frame, was_open)
         frame = chunk_piece(&heap.account, frame)
 
 
 cdef void heap_wipe(heap_t *heap) noexcept nogil:
-    """The same where other threads may be releasing pages: under the lock."""
+    """The same where other threads may be releasing pages; and close again what had to be opened."""
     lock_take(&heap.account.lock)
     heap_wipe_at_once(heap)
+    heaplock_restore(&heap.account)
     lock_drop(&heap.account.lock)
 
 
-cdef size_t heap_committed(heap_t *heap) noexcept nogil:
-    cdef size_t committed
+cdef void heap_abandon(heap_t *heap) noexcept nogil:
+    """Unpin the slabs of all threads, of which none allocates in the heap any more. They may be freeing in it."""
+    cdef cache_t *cache
     lock_take(&heap.account.lock)
-    committed = heap.account.committed
+    cache = heap.caches
+    while cache != NULL:
+        cache_flush(cache)
+        cache = cache.next
     lock_drop(&heap.account.lock)
-    return committed
 
 
 cdef void heap_trim(heap_t *heap) noexcept nogil:

@@ -7,11 +7,12 @@ threads but those inside a block that lets them in.
     protection key   the pages are under a key that every thread is denied; a block changes a register of its thread
     mprotect(2)      the pages are inaccessible; a block opens them, then to C code in other threads as well
 
-The account's lock is held in every call but heaplock_settle of what is kept for reuse, and heaplock_expose, _settle,
-_peek and _unpeek by a wipe, which may be a signal handler's. So the account's four fields are atomic.
+The account's lock is held in every call but heaplock_force and heaplock_unforce, which a signal handler makes: at any
+moment, so also while pages are being opened or closed one by one, and then nothing tells which are open.
 
 Invariants
-    - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that.
+    - The protection of a mapped piece is what heaplock_settle sets, but between expose or peek and the end of that,
+      and between a signal and heaplock_restore, or the next change of lock, block or protection.
     - A slab's kind is KIND_SLAB_LOCKED exactly while the account is locked.
     - `pinned` only while locked.
 """
@@ -22,7 +23,8 @@ from secalloc_ext.frame cimport (
     frame_t)
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, ACCESS_READ_WRITE, KEY_NONE, KEY_UNASKED, mapping_key_allow, mapping_key_create, mapping_protect)
-from secalloc_ext.prim cimport ERROR_NONE, atomic_load_32_relaxed, atomic_store_32_relaxed, fatal_error
+from secalloc_ext.prim cimport (
+    ERROR_MAP_COUNT, ERROR_NONE, atomic_load_32_relaxed, atomic_store_32_relaxed, fatal_error)
 
 
 cdef int key_of(const account_t *account) noexcept nogil:
@@ -58,14 +60,26 @@ cdef int heaplock_expose(frame_t *frame) noexcept nogil:
                            KEY_UNASKED if key_of(frame.account) > 0 else KEY_NONE)
 
 
-cdef int settle_all(account_t *account) noexcept nogil:
+cdef frame_t *settle_until(account_t *account, frame_t *end) noexcept nogil:
+    """Settle the pieces before `end`, or all for NULL; answers the first that could not be, or `end`."""
     cdef frame_t *frame = chunk_piece(account, NULL)
-    cdef int error = ERROR_NONE
-    while frame != NULL and error == ERROR_NONE:
-        if frame_kind(frame) != KIND_LARGE_FREE:  # closed already, or being wiped at the moment
-            error = heaplock_settle(frame)
+    while frame != end:
+        # What is free is closed already, or being wiped at the moment.
+        if frame_kind(frame) != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+            return frame
         frame = chunk_piece(account, frame)
-    return error
+    return end
+
+
+cdef void settle_all(account_t *account) noexcept nogil:
+    if settle_until(account, NULL) != NULL:
+        fatal_error("protection cannot be changed")
+
+
+cdef void settle_back(account_t *account, frame_t *end) noexcept nogil:
+    """The account is again as it was when all was settled, before that failed at `end`."""
+    if settle_until(account, end) != end:
+        fatal_error("protection cannot be changed")
 
 
 cdef void ask_for_key(account_t *account) noexcept nogil:
@@ -82,39 +96,51 @@ cdef void mark_slabs(account_t *account, uint16_t kind, uint16_t becomes) noexce
 
 
 cdef int heaplock_close(account_t *account) noexcept nogil:
-    cdef int error
+    cdef frame_t *failed
     if account.locked:
         return ERROR_NONE
     ask_for_key(account)
     atomic_store_32_relaxed(&account.locked, True)
     mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
-    error = settle_all(account)
-    if error != ERROR_NONE:
-        heaplock_open(account)
-    return error
+    failed = settle_until(account, NULL)
+    if failed == NULL:
+        return ERROR_NONE
+    atomic_store_32_relaxed(&account.locked, False)
+    settle_back(account, failed)
+    mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+    return ERROR_MAP_COUNT
 
 
-cdef void heaplock_open(account_t *account) noexcept nogil:
+cdef int heaplock_open(account_t *account) noexcept nogil:
+    cdef frame_t *failed
+    cdef bint pinned = account.pinned
+    if not account.locked:
+        return ERROR_NONE
     atomic_store_32_relaxed(&account.locked, False)
     atomic_store_32_relaxed(&account.pinned, False)
-    if settle_all(account) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
-    mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+    failed = settle_until(account, NULL)
+    if failed == NULL:
+        mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
+        return ERROR_NONE
+    atomic_store_32_relaxed(&account.locked, True)
+    atomic_store_32_relaxed(&account.pinned, pinned)
+    settle_back(account, failed)
+    return ERROR_MAP_COUNT
 
 
 cdef int heaplock_enter(account_t *account) noexcept nogil:
     """The thread's first block begins; blocks in it are the caller's to count."""
-    cdef int error = ERROR_NONE
+    cdef frame_t *failed = NULL
     ask_for_key(account)
     atomic_store_32_relaxed(&account.openings, account.openings + 1)
     if account.key > 0:
         mapping_key_allow(account.key, True)
     elif account.openings == 1 and account.locked and not account.pinned:
-        error = settle_all(account)
-        if error != ERROR_NONE:
+        failed = settle_until(account, NULL)
+        if failed != NULL:
             atomic_store_32_relaxed(&account.openings, 0)
-            settle_all(account)  # as much of it as can be
-    return error
+            settle_back(account, failed)
+    return ERROR_NONE if failed == NULL else ERROR_MAP_COUNT
 
 
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
@@ -126,15 +152,13 @@ cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
         atomic_store_32_relaxed(&account.pinned, True)
     elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
         return
-    if settle_all(account) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
+    settle_all(account)
 
 
 cdef void heaplock_unpin(account_t *account) noexcept nogil:
     if account.pinned:
         atomic_store_32_relaxed(&account.pinned, False)
-        if settle_all(account) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
+        settle_all(account)
 
 
 cdef bint heaplock_peek(frame_t *frame) noexcept nogil:
@@ -157,3 +181,30 @@ cdef void heaplock_unpeek(frame_t *frame, bint before) noexcept nogil:
             mapping_key_allow(key_of(account), False)
     elif openings_of(account) == 0 and heaplock_settle(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
+
+
+cdef bint is_forced(const frame_t *frame) noexcept nogil:
+    """Whether its pages may be closed by mprotect(2)."""
+    return frame_kind(frame) == KIND_LARGE or key_of(frame.account) == KEY_NONE
+
+
+cdef bint heaplock_force(frame_t *frame) noexcept nogil:
+    cdef bint allowed = True
+    if key_of(frame.account) > 0:
+        allowed = mapping_key_allow(key_of(frame.account), True)
+    if is_forced(frame) and heaplock_expose(frame) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    return allowed
+
+
+cdef void heaplock_unforce(frame_t *frame, bint before) noexcept nogil:
+    if not before:
+        mapping_key_allow(key_of(frame.account), False)
+
+
+cdef void heaplock_restore(account_t *account) noexcept nogil:
+    cdef frame_t *frame = chunk_piece(account, NULL)
+    while frame != NULL:
+        if is_forced(frame) and frame_kind(frame) != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+            fatal_error("protection cannot be changed")
+        frame = chunk_piece(account, frame)

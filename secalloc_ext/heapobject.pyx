@@ -13,20 +13,20 @@ from libc.errno cimport errno
 from libc.string cimport memcpy
 
 from secalloc_ext import errors
-from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
+from secalloc_ext.audit cimport audit_committed, audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
-from secalloc_ext.frame cimport account_is_locked
+from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_committed, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock,
+    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock,
     heap_trim, heap_wipe)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS, ERROR_INHERITED,
-    ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_PAGE_SIZE, ERROR_SIZE, ERROR_UNSUPPORTED,
-    lines_can_be_flushed)
+    ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS,
+    ERROR_INHERITED, ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY, ERROR_NONE, ERROR_PAGE_SIZE,
+    ERROR_RANDOM, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
 from secalloc_ext.quarantine cimport QUARANTINE_SLOTS_MAX
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
 
@@ -34,11 +34,13 @@ ERROR_NAMES = {
     ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
     ERROR_MAP_COUNT: "MAP_COUNT", ERROR_FILES: "FILES", ERROR_ADDRESS_SPACE: "ADDRESS_SPACE",
     ERROR_HEAP_LIMIT: "HEAP_LIMIT", ERROR_SIZE: "SIZE", ERROR_HEAPS: "HEAPS", ERROR_PAGE_SIZE: "PAGE_SIZE",
-    ERROR_INHERITED: "INHERITED", ERROR_LOCKED: "LOCKED",
+    ERROR_INHERITED: "INHERITED", ERROR_LOCKED: "LOCKED", ERROR_FILE_SIZE: "FILE_SIZE", ERROR_MEMORY: "MEMORY",
+    ERROR_RANDOM: "RANDOM",
 }
 ON_FORK = {"isolate": ON_FORK_ISOLATE, "copy": ON_FORK_COPY}
 HARDENING = ("fast", "full")
 _chosen = {"backend": None, "hardening": None}   # by configure(), for later heaps too
+_warned = []                                     # that "auto" means mlock here
 BACKENDS = {"secretmem": BACKEND_SECRETMEM, "mlock": BACKEND_MLOCK}
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -98,18 +100,25 @@ def probe(flags=0):
 
 
 def resolve_backend(backend):
-    """The backend's number; "auto" asks the kernel, and warns where it must fall back to mlock."""
+    """The backend's number; "auto" asks the kernel, and falls back to mlock, once with a warning.
+
+    Only where the kernel gives no secret memory at all: what passes, as a lack of descriptors, is raised.
+    """
     if backend == "auto":
         failure = probe()
         if failure is None:
             return BACKEND_SECRETMEM
-        import warnings
+        if not isinstance(failure, errors.SecretMemoryUnavailable):
+            raise failure
+        if not _warned:
+            import warnings
 
-        warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
-                      errors.SecretMemoryWarning, stacklevel=3)
+            warnings.warn(f"secrets are held in locked ordinary memory, which root can read: {failure}",
+                          errors.SecretMemoryWarning, stacklevel=3)
+            _warned.append(True)  # not where the warning is an error
         return BACKEND_MLOCK
     if backend not in BACKENDS:
-        raise ValueError(f"backend is 'secretmem', 'mlock' or 'auto', not {backend!r}")
+        raise ValueError(f"backend, or SECALLOC_BACKEND, is 'secretmem', 'mlock' or 'auto', not {backend!r}")
     return BACKENDS[backend]
 
 
@@ -190,7 +199,7 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
 cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
     """Raise what stands behind the calling thread's last failed allocation."""
     raise errors.exception_for(
-        ERROR_NAMES.get(heap_error(), ""), size, heap_committed(heap) if heap != NULL else 0,
+        ERROR_NAMES.get(heap_error(), ""), size, audit_committed(heap) if heap != NULL else 0,
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
 
 
@@ -271,6 +280,13 @@ cdef class Heap:
         """Most bytes of secret pages; None if unlimited."""
         return self.get().account.limit or None
 
+    @property
+    def hardening(self):
+        """The knobs of placement by name, as `configure` describes them."""
+        cdef heap_t *heap = self.get()
+        return {"quarantine": heap.quarantine.slots, "quarantine_large": heap.large.quarantine_places,
+                "gap_frames": heap.account.gap_frames}
+
     def stats(self):
         """Count what the heap holds, as `HeapStats`. Walks all of it."""
         cdef audit_t audit
@@ -304,8 +320,13 @@ cdef class Heap:
         self.check_lock(heap_lock(heap, True))
 
     def unlock(self):
-        """Let all threads touch the objects again. Nothing happens to a heap that is not locked."""
-        heap_lock(self.get(), False)
+        """Let all threads touch the objects again. Nothing happens to a heap that is not locked.
+
+        Raises
+        ------
+        AllocationError : the kernel has no room for the protection; the heap is locked still
+        """
+        self.check_lock(heap_lock(self.get(), False))
 
     def unlocked(self):
         """A block in which the calling thread can use the locked heap; other threads cannot.
@@ -319,7 +340,7 @@ cdef class Heap:
     @property
     def locked(self):
         """Whether `lock` holds."""
-        return account_is_locked(&self.get().account)
+        return bool(self.get().account.locked)
 
     cdef int check_lock(self, int error) except -1:
         if error != ERROR_NONE:
@@ -340,6 +361,7 @@ cdef class Heap:
 
 
 @cython.final
+@cython.no_gc_clear  # a block in a cycle may end after it was found to be garbage: it needs `heap`
 cdef class UnlockedHeap:
     """What `Heap.unlocked` answers."""
     cdef Heap heap
@@ -375,8 +397,9 @@ def wipe_on_signal(*signals, at_exit=True):
     """Wipe every heap when one of `signals` arrives, and when the process exits.
 
     What would have happened at the signal happens afterwards: the handler that was there runs, or the default action
-    is taken. Python code that goes on after that finds its secrets zero. SIGKILL cannot be caught, and need not: the
-    kernel zeroes secret pages before anybody gets them.
+    is taken. Python code that goes on after that finds its secrets zero, and the pages of a locked heap or a guarded
+    object may be open to C code until its next block or change of protection. SIGKILL cannot be caught, and need not:
+    the kernel zeroes secret pages before anybody gets them.
 
     Raises
     ------
@@ -387,6 +410,22 @@ def wipe_on_signal(*signals, at_exit=True):
             raise OSError(errno, f"signal {int(number)} cannot be caught")
     if at_exit and emergency_at_exit() != 0:
         raise MemoryError()
+
+
+def enable_guard_report():
+    """Before the process dies of a fault in secret address space, tell on standard error what it hit.
+
+    A guard page, a freed, protected or inherited object, a locked heap: one line with the kind and size of the object
+    that was nearest, the distance, and the heap's name; no secret, no address. Then happens what would have happened
+    without it: the handler that was there before runs (faulthandler's too, in either order), or the process dies by
+    SIGSEGV. Costs nothing until then.
+
+    Raises
+    ------
+    OSError : SIGSEGV cannot be caught
+    """
+    if guardreport_install() != 0:
+        raise OSError(errno, "SIGSEGV cannot be caught")
 
 
 def stats():

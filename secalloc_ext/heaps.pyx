@@ -9,15 +9,15 @@ from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
-from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE, account_is_locked
+from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
 from secalloc_ext.heap cimport (
-    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim,
+    heap_abandon, heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim,
     heap_wipe_at_once)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_ADDRESS_SPACE, ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_release,
-    atomic_store_pointer, likely, lock_drop, lock_init, lock_t, lock_take)
+    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_relaxed,
+    atomic_store_32_release, atomic_store_pointer, likely, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.quarantine cimport quarantine_init
 
 cdef lock_t heaps_lock               # creation and closing of heaps; outermost
@@ -132,7 +132,7 @@ cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.retain = options.retain
     heap.on_fork = options.on_fork
     memcpy(heap.name, options.name, sizeof(heap.name))
-    heap.open = True
+    atomic_store_32_relaxed(&heap.open, True)
 
 
 cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
@@ -145,8 +145,8 @@ cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) 
         heap.index = heap.route = index
     lock_take(&heap.account.lock)  # a thread in need may be trimming the closed heap that is made anew
     error = large_init(&heap.large, options.retain, options.quarantine_large)
-    if error == ERROR_NONE and not quarantine_init(&heap.quarantine, options.quarantine):
-        error = ERROR_ADDRESS_SPACE
+    if error == ERROR_NONE:
+        error = quarantine_init(&heap.quarantine, options.quarantine)
     if error == ERROR_NONE:
         heap_set(heap, options)
     lock_drop(&heap.account.lock)
@@ -164,13 +164,15 @@ cdef int start_default() noexcept nogil:
     return heap_init(&heaps[0], 0, &wish) if error == ERROR_NONE and heaps_used == 0 else error
 
 
-cdef bint heap_is_abandoned(heap_t *heap) noexcept nogil:
-    cdef bint abandoned
+cdef bint tidy_closed(heap_t *heap) noexcept nogil:
+    """Give back what a closed heap can; again where the kernel refused before. Is nothing left of it?"""
+    cdef bint gone
+    heap_lock(heap, False)
     heap_trim(heap)
     lock_take(&heap.account.lock)
-    abandoned = heap.account.committed == 0 and heap.account.openings == 0
+    gone = heap.account.committed == 0 and heap.account.openings == 0
     lock_drop(&heap.account.lock)
-    return abandoned
+    return gone
 
 
 cdef uint32_t unused_record() noexcept nogil:
@@ -178,7 +180,7 @@ cdef uint32_t unused_record() noexcept nogil:
     there is none."""
     cdef uint32_t i
     for i in range(1, heaps_used):
-        if not heaps[i].open and heap_is_abandoned(&heaps[i]):
+        if not atomic_load_32_acquire(&heaps[i].open) and tidy_closed(&heaps[i]):
             return i
     return heaps_used
 
@@ -208,12 +210,10 @@ cdef heap_t *heap_default() noexcept nogil:
 
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
-    lock_take(&heaps_lock)  # nobody makes another heap of the record meanwhile
-    heap.open = False
-    if account_is_locked(&heap.account):
-        heap_lock(heap, False)
-    heap_trim(heap)
-    lock_drop(&heaps_lock)
+    """No thread can allocate in it from now on, so that what the others had taken is nobody's."""
+    heap_abandon(heap)
+    tidy_closed(heap)
+    atomic_store_32_release(&heap.open, False)  # the record may be another heap's from here on
 
 
 cdef void heap_wipe_all() noexcept nogil:

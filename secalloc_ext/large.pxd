@@ -29,5 +29,7 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
 cdef void large_retire(large_pool_t *pool, frame_t *object) noexcept nogil  # lock held: a wiped one into stock
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil  # requested size, canary checked
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil  # in place, or False
-cdef void large_zero(frame_t *object) noexcept nogil                 # no lock: zero it, it lives on
+cdef void large_zero(frame_t *object) noexcept nogil                 # no lock: zero it, whatever its protection
+cdef void large_wipe(frame_t *object) noexcept nogil                 # the same for one that can be written
+cdef bint large_is_valid(frame_t *object) noexcept nogil             # lock held: sizes and canary of a live one
 cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil       # lock held: release all but `keep` bytes

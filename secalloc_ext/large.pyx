@@ -10,11 +10,13 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 
     #|c c ... c|object: size bytes ........................|#
 
-Its pages can be made inaccessible or read-only while it lives.
+Its pages can be made inaccessible or read-only while it lives. One of no bytes begins at the guard page: who touches a
+byte of it faults.
 
-Freed, it is wiped, made inaccessible (so a late read or write faults, and no check for zeros is needed when it is
-handed out again) and kept in the pool up to `retain` bytes: a first touch of a secret page costs about ten times an
-ordinary one. Before it is up for reuse, it waits in a random place of the quarantine, until another takes that place.
+Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped, made inaccessible (so a late
+read or write faults, and no check for zeros is needed when it is handed out again) and kept in the pool up to `retain`
+bytes: a first touch of a secret page costs about ten times an ordinary one. Before it is up for reuse, it waits in a
+random place of the quarantine, until another takes that place.
 
 The account's lock guards the pool and an object's change of kind. Wiping happens outside it: a large_free first takes
 the object out of circulation (KIND_LARGE_FREE), then wipes.
@@ -22,23 +24,23 @@ the object out of circulation (KIND_LARGE_FREE), then wipes.
 Invariant: the account's committed bytes for large objects are live_committed + free_committed; the quarantine is part
 of the latter.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
 from secalloc_ext.frame cimport (
     CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
-from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, mapping_random
+from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
 from secalloc_ext.prim cimport (
-    ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop, lock_take, size_add,
-    wipe)
+    ERROR_MAP_COUNT, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop,
+    lock_take, size_add, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact
 
 
 cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places) noexcept nogil:
-    """An empty pool. ERROR_OTHER when there are no random bytes to be had."""
+    """An empty pool. ERROR_RANDOM when there are no random bytes to be had."""
     cdef int error
     memset(pool, 0, sizeof(pool[0]))
     pool.retain = retain
@@ -126,10 +128,8 @@ cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
 
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
-    """Where the user's bytes begin; for a guarded object of no bytes the last byte of its pages, to be unique."""
-    if not object.guarded:
-        return object.start
-    return object.start + object.piece_bytes - (object.object_bytes if object.object_bytes > 0 else 1)
+    """Where the user's bytes begin. The guard page of a guarded object of no bytes is in its own frame, so unique."""
+    return object.start + object.piece_bytes - object.object_bytes if object.guarded else object.start
 
 
 cdef void slack_fill(const frame_t *object) noexcept nogil:
@@ -168,37 +168,64 @@ cdef void expose(frame_t *object) noexcept nogil:
         fatal_error("protection cannot be changed")
 
 
+cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
+    """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
+    in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
+    cdef bint recycled = frame_kind(object) == KIND_LARGE_FREE
+    object.access = ACCESS_READ_WRITE
+    object.guarded = guarded
+    object.object_bytes = size
+    object.canary = canary
+    frame_mark(object, KIND_LARGE)
+    if not (recycled or account_is_locked(object.account)) or heaplock_settle(object) == ERROR_NONE:
+        return True
+    if recycled:
+        frame_mark(object, KIND_LARGE_FREE)
+        pool_link(pool, object)
+        pool.free_count += 1
+        pool.free_committed += object.piece_bytes
+    elif chunk_release(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    return False
+
+
+cdef frame_t *recycled(large_pool_t *pool, size_t piece, size_t largest, size_t size, uint64_t canary,
+                       bint guarded) noexcept nogil:
+    """A free one of `piece` to `largest` bytes, live again; or NULL."""
+    cdef frame_t *object = pool_find(pool, piece, largest)
+    return object if object != NULL and open_or_give(pool, object, size, canary, guarded) else NULL
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
                           bint guarded, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
     cdef frame_t *object = NULL
-    cdef bint recycled
+    cdef size_t largest
+    cdef uint64_t canary = rng_secret(rng)
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
-    lock_take(&account.lock)
-    if alignment <= PAGE_BYTES:
-        object = pool_find(pool, piece, piece if guarded else piece + piece // 8)
+    # Made live under the lock: a fork in another thread copies what is live, and must be able to read it.
+    largest = 0 if alignment > PAGE_BYTES else piece if guarded else piece + piece // 8
+    lock_take(&account.lock)  # a fork in another thread copies what is live, and must be able to read it
+    object = recycled(pool, piece, largest, size, canary, guarded)
     if object == NULL:
         object = chunk_create(account, piece, 1, alignment, error)
     if object == NULL and pool.free_count > 0:
+        quarantine_empty(pool)
+        object = recycled(pool, piece, largest, size, canary, guarded)
+    if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
+    if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, canary, guarded):
+        error[0] = ERROR_MAP_COUNT
+        object = NULL
     if object != NULL:
-        # All under the lock: a fork in another thread copies what is live, and must find it whole, and readable.
-        recycled = frame_kind(object) == KIND_LARGE_FREE
-        object.access = ACCESS_READ_WRITE
-        object.guarded = guarded
-        frame_mark(object, KIND_LARGE)
-        if recycled or account_is_locked(account):
-            settle(object)
-        object.object_bytes = size
-        object.canary = rng_secret(rng)
         slack_fill(object)
         chunk_frame(object.chunk_first).chunk_used = 1
         pool.live += 1
@@ -209,9 +236,9 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
 
 
 cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
-    if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
-        fatal_error("pointer was not allocated here")
     if p != large_object(object):
+        if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
+            fatal_error("pointer was not allocated here")
         fatal_error("pointer into the middle of an object")
     if frame_kind(object) != KIND_LARGE:
         fatal_error("double free")
@@ -256,18 +283,44 @@ cdef void large_retire(large_pool_t *pool, frame_t *object) noexcept nogil:
         pool_link(pool, object)
 
 
+cdef bint is_for_the_kernel(const large_pool_t *pool, const frame_t *object) noexcept nogil:
+    """Whether it is too big to keep, and the kernel zeroes its pages as it takes them back. Wiping would first have to
+    get every page that was never touched, and there may be none."""
+    return (object.piece_bytes > pool.retain and object.account.backend == BACKEND_SECRETMEM
+            and not object.care & CARE_FLUSH)
+
+
+cdef void free_closed(large_pool_t *pool, frame_t *object) noexcept nogil:
+    """What cannot be opened cannot be looked at: it is unmapped unseen, and the kernel zeroes its pages. Lock held."""
+    pool.live -= 1
+    pool.live_bytes -= object.object_bytes
+    pool.live_committed -= object.piece_bytes
+    chunk_frame(object.chunk_first).chunk_used = 0
+    if chunk_release(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
     cdef account_t *account = object.account
-    cdef size_t size
+    cdef size_t size, piece
     lock_take(&account.lock)
     check_pointer(object, p)
     if object.access != ACCESS_READ_WRITE or account_is_locked(account):
-        expose(object)
+        if heaplock_expose(object) != ERROR_NONE:
+            free_closed(pool, object)
+            lock_drop(&account.lock)
+            return
         object.access = ACCESS_READ_WRITE
     size = size_checked(object)
     frame_mark(object, KIND_LARGE_FREE)
     pool.live -= 1
     pool.live_bytes -= size
+    if is_for_the_kernel(pool, object):
+        piece = object.piece_bytes
+        if chunk_release(object) == ERROR_NONE:
+            pool.live_committed -= piece
+            lock_drop(&account.lock)
+            return
     lock_drop(&account.lock)
 
     wipe(object.start, object.piece_bytes)
@@ -281,15 +334,31 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     lock_drop(&account.lock)
 
 
+cdef void large_wipe(frame_t *object) noexcept nogil:
+    wipe(large_object(object), object.object_bytes)
+    if object.care & CARE_FLUSH:
+        flush_lines(object.start, object.piece_bytes)
+
+
 cdef void large_zero(frame_t *object) noexcept nogil:
     cdef bint closed = object.access != ACCESS_READ_WRITE or account_is_locked(object.account)
     if closed:
         expose(object)
-    wipe(large_object(object), object.object_bytes)
-    if object.care & CARE_FLUSH:
-        flush_lines(object.start, object.piece_bytes)
+    large_wipe(object)
     if closed:
         settle(object)
+
+
+cdef bint large_is_valid(frame_t *object) noexcept nogil:
+    """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
+    cdef bint closed = object.access == ACCESS_NONE or account_is_locked(object.account)
+    cdef bint valid = object.object_bytes + (0 if object.guarded else SLACK_MIN) <= object.piece_bytes
+    if closed:
+        expose(object)
+    valid = valid and slack_is_intact(object)
+    if closed:
+        settle(object)
+    return valid
 
 
 cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcept nogil:
@@ -298,9 +367,9 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     cdef size_t old = object.object_bytes
     if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
+    lock_take(&account.lock)  # a fork in another thread copies the object with its canary as its size says
     if size > old:
         wipe(object.start + old, size - old)
-    lock_take(&account.lock)
     object.object_bytes = size
     pool.live_bytes += size - old
     slack_fill(object)

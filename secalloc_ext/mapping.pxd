@@ -23,11 +23,12 @@ cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil
 cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil        # ordinary zeroed memory, for metadata
 cdef int mapping_probe(unsigned flags) noexcept nogil                      # would memfd_secret(flags) work?
 cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
-                        unsigned flags, bint inherited) noexcept nogil     # `count` pieces, `stride` bytes apart
+                        unsigned flags, bint inherited, size_t *left) noexcept nogil  # pieces `stride` bytes apart
 cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noexcept nogil  # not inherited any more
 cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil       # back to PROT_NONE; the pages are gone
 cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexcept nogil
 cdef int mapping_key_create() noexcept nogil                               # denied to every thread; or KEY_NONE
 cdef bint mapping_key_allow(int key, bint allow) noexcept nogil            # this thread; was it allowed?
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole
+cdef void mapping_pause() noexcept nogil                                   # let other threads run for a moment
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil

@@ -13,23 +13,27 @@ pieces stays a hole that costs neither memory nor RLIMIT_MEMLOCK::
 
 Invariants
     - No descriptor outlives the call that opened it: an open secretmem descriptor can be stolen by pidfd_getfd(2).
-    - A failed mapping_create leaves the span as it was: PROT_NONE, nothing charged.
+    - A failed mapping_create leaves the span as it was, PROT_NONE, nothing charged; or it tells how many pieces it
+      could not take away again, for its caller to release.
     - A mapped piece is MADV_DONTFORK, so that a child finds a hole there, which `fork` closes at once; but for the
       shadows that `fork` makes for a child, until they are moved to their place in it.
 """
 from libc.stdint cimport uint8_t
 from secalloc_ext.prim cimport (
-    ERROR_FILES, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE,
-    ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
+    ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY,
+    ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
-    EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC,
-    PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno,
-    ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get,
-    pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf)
+    EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
+    MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE,
+    O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close,
+    errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc,
+    pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
+
+cdef enum:
+    PAUSE_MICROSECONDS = 100
 
 
 cdef int mapping_check_machine() noexcept nogil:
@@ -68,7 +72,7 @@ cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil:
 
 
 cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil:
-    return ERROR_NONE if mprotect(first, size, PROT_READ | PROT_WRITE) == 0 else ERROR_MAP_COUNT
+    return ERROR_NONE if mprotect(first, size, PROT_READ | PROT_WRITE) == 0 else ERROR_MEMORY
 
 
 cdef int error_of_file(int code) noexcept nogil:
@@ -101,6 +105,23 @@ cdef int mapping_probe(unsigned flags) noexcept nogil:
     return ERROR_NONE
 
 
+cdef int map_secret_piece(uint8_t *first, size_t piece, int fd, size_t offset) noexcept nogil:
+    """Where a limit allows it, map a piece elsewhere; then move it to `first`. A MAP_FIXED that the limit refuses has
+    unmapped by then what lay there, for anything in the process to land in."""
+    cdef int error
+    cdef void *elsewhere = mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_SHARED, fd, <long>offset)
+    if elsewhere == MAP_FAILED:
+        return error_of_piece(errno)
+    if mremap(elsewhere, piece, piece, MREMAP_MAYMOVE | MREMAP_FIXED, first) != MAP_FAILED:
+        return ERROR_NONE
+    error = error_of_piece(errno)
+    if munmap(elsewhere, piece) != 0:
+        fatal_error("pages cannot be released")
+    # Refused before anything is unmapped, but for want of the kernel's own memory.
+    mmap(first, piece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0)
+    return error
+
+
 cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, unsigned flags,
                            size_t *mapped) noexcept nogil:
     cdef int error = ERROR_NONE
@@ -109,14 +130,12 @@ cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
     if fd < 0:
         return error_of_file(errno)
     if ftruncate(fd, <long>(piece * count)) != 0:
-        error = ERROR_OTHER
+        error = ERROR_FILE_SIZE if errno == EFBIG else ERROR_OTHER
     for i in range(count):
         if error != ERROR_NONE:
             break
-        if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-                <long>(i * piece)) == MAP_FAILED:
-            error = error_of_piece(errno)
-        else:
+        error = map_secret_piece(first + i * stride, piece, fd, i * piece)
+        if error == ERROR_NONE:
             mapped[0] += 1
     close(fd)
     return error
@@ -137,24 +156,25 @@ cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
 
 
 cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
-                        unsigned flags, bint inherited) noexcept nogil:
+                        unsigned flags, bint inherited, size_t *left) noexcept nogil:
     """Map `count` pieces of `piece` bytes (whole pages) at `first`, `first + stride`, ...; a child gets them only if
-    `inherited`."""
+    `inherited`. On failure, `left` is how many pieces are mapped all the same: most often 0."""
     cdef int error
-    cdef size_t i, mapped = 0
+    cdef size_t i
+    left[0] = 0
     if backend == BACKEND_SECRETMEM:
-        error = map_secret_pieces(first, piece, stride, count, flags, &mapped)
+        error = map_secret_pieces(first, piece, stride, count, flags, left)
     else:
-        error = map_locked_pieces(first, piece, stride, count, &mapped)
+        error = map_locked_pieces(first, piece, stride, count, left)
     for i in range(count):
         if error != ERROR_NONE or inherited:
             break
         if madvise(first + i * stride, piece, MADV_DONTFORK) != 0:
             error = ERROR_OTHER
-    # Only what is mapped, so that no mapping is split: there may be no map entry left for that. Should the kernel
-    # refuse all the same, untouched pages stay until the range is used again.
-    if error != ERROR_NONE and mapped > 0:
-        mapping_release(first, (mapped - 1) * stride + piece)
+    # Only what is mapped, so that no mapping is split: there may be no map entry left for that. The kernel refuses all
+    # the same when the last piece took the process beyond vm.max_map_count, as one may.
+    if error != ERROR_NONE and left[0] > 0 and mapping_release(first, (left[0] - 1) * stride + piece) == ERROR_NONE:
+        left[0] = 0
     return error
 
 
@@ -216,11 +236,15 @@ cdef int mapping_random(void *buffer, size_t size) noexcept nogil:
         if got < 0:
             if errno == EINTR:
                 continue
-            return ERROR_OTHER
+            return ERROR_RANDOM
         next += got
         size -= <size_t>got
     return ERROR_NONE
 
 
+cdef void mapping_pause() noexcept nogil:
+    usleep(PAUSE_MICROSECONDS)
+
+
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil:
-    return ERROR_NONE if pthread_atfork(prepare, parent, child) == 0 else ERROR_OTHER
+    return ERROR_NONE if pthread_atfork(prepare, parent, child) == 0 else ERROR_MEMORY

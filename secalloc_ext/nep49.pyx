@@ -11,8 +11,9 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcpy
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_error, heap_error_set, heap_free, heap_owns, heap_realloc
+from secalloc_ext.heap cimport heap_alloc, heap_around, heap_error, heap_error_set, heap_free, heap_owns, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
+from secalloc_ext.mapping cimport BACKEND_SECRETMEM
 from secalloc_ext.prim cimport ERROR_NONE, size_multiply
 
 cdef enum:
@@ -115,3 +116,11 @@ def raise_for(Heap heap not None, size):
 def owns(address):
     """Whether an address lies in secalloc's reservation."""
     return heap_owns(<void *><size_t>address)
+
+
+def backend_at(address):
+    """What holds an address: "secretmem" or "mlock"; None where secalloc has nothing mapped in this process."""
+    cdef heap_t *heap = heap_around(<void *><size_t>address)
+    if heap == NULL:
+        return None
+    return "secretmem" if heap.account.backend == BACKEND_SECRETMEM else "mlock"

@@ -11,7 +11,7 @@ from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release
 from secalloc_ext.frame cimport account_is_locked, frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_settle
-from secalloc_ext.prim cimport ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX, fatal_error
+from secalloc_ext.prim cimport ERROR_MAP_COUNT, ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX, fatal_error
 
 cdef enum:
     CHUNK_SHARE = 8                  # a new chunk is at most this part of what the heap has committed
@@ -49,6 +49,17 @@ cdef frame_t *pieces_take(pieces_t *pieces, size_t smallest, size_t largest) noe
     return NULL
 
 
+cdef bint settle_new(frame_t *first, size_t count) noexcept nogil:
+    """Have the pieces of a new chunk closed as their heap is; where that fails the chunk is gone again."""
+    cdef size_t i
+    for i in range(count):
+        if heaplock_settle(first + i) != ERROR_NONE:
+            if chunk_release(first) != ERROR_NONE:
+                fatal_error("protection cannot be changed")
+            return False
+    return True
+
+
 cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *error) noexcept nogil:
     """Map a chunk of pieces; near a limit fewer, then smaller ones, down to size index `smallest`."""
     cdef size_t count = 1
@@ -67,31 +78,30 @@ cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *erro
             index -= 1
         else:
             return False
+    if account_is_locked(pieces.account) and not settle_new(first, count):
+        error[0] = ERROR_MAP_COUNT
+        return False
     for i in range(count):
         link(pieces, first + i)
-        if account_is_locked(pieces.account) and heaplock_settle(first + i) != ERROR_NONE:
-            fatal_error("protection cannot be changed")
     return True
 
 
 cdef bint chunk_drop(pieces_t *pieces, frame_t *piece) noexcept nogil:
-    """Release the chunk of a piece if no piece of it is in use."""
+    """Release the chunk of a piece; no piece of it is in use. False where there is no map entry for the hole."""
     cdef frame_t *first = chunk_frame(piece.chunk_first)
     cdef size_t i, count = first.chunk_pieces
-    if first.chunk_used != 0:
-        return False
     for i in range(count):
         unlink(pieces, first + i)
     if chunk_release(first) == ERROR_NONE:
         return True
-    for i in range(count):               # no map entry to be had for the hole: it stays
+    for i in range(count):
         link(pieces, first + i)
     return False
 
 
 cdef void pieces_drop(pieces_t *pieces, size_t keep) noexcept nogil:
     """Release empty chunks until at most `keep` bytes of free pieces are left."""
-    cdef size_t i, free_bytes = 0
+    cdef size_t i, chunk_bytes, free_bytes = 0
     cdef frame_t *piece
     for i in range(PIECE_SIZES):
         piece = pieces.free[i]
@@ -102,9 +112,11 @@ cdef void pieces_drop(pieces_t *pieces, size_t keep) noexcept nogil:
         piece = pieces.free[i]
         while piece != NULL and free_bytes > keep:
             if chunk_frame(piece.chunk_first).chunk_used == 0:
-                free_bytes -= chunk_frame(piece.chunk_first).chunk_pieces * piece.piece_bytes
-                # Its pieces may stand anywhere in the list: begin again. Ends when nothing can be dropped.
-                piece = pieces.free[i] if chunk_drop(pieces, piece) else piece.next
+                chunk_bytes = chunk_frame(piece.chunk_first).chunk_pieces * piece.piece_bytes
+                if not chunk_drop(pieces, piece):
+                    return               # nor would the kernel take another
+                free_bytes -= chunk_bytes
+                piece = pieces.free[i]   # the chunk's pieces may have stood anywhere in the list: begin again
             else:
                 piece = piece.next
 

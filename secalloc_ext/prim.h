@@ -48,9 +48,9 @@ enum {
     SLAB_SLOTS_MAX = PIECE_BYTES_MAX / SLOT_BYTES_MIN,
     SLAB_WORDS_MAX = (SLAB_SLOTS_MAX + 63) / 64,
     LINE_BYTES = 64,
-    /* A slab's bitmap and states: an odd number of cache lines, so that those of neighbouring slabs fall into different
-     * cache sets. */
-    DETAIL_BYTES = ((SLAB_WORDS_MAX * 8 + SLAB_SLOTS_MAX * 2 + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES,
+    /* A slab's bitmap and states, and two bitmaps for forks: an odd number of cache lines, so that those of neighbouring
+     * slabs fall into different cache sets. */
+    DETAIL_BYTES = ((3 * SLAB_WORDS_MAX * 8 + SLAB_SLOTS_MAX * 2 + LINE_BYTES - 1) / LINE_BYTES | 1) * LINE_BYTES,
 };
 
 /* Why a layer below Python could not do what was asked. errors.py has one exception and one remedy for each. */
@@ -60,8 +60,11 @@ enum {
     ERROR_FORBIDDEN,     /* memfd_secret: EPERM, a seccomp profile */
     ERROR_FLAGS,         /* memfd_secret: EINVAL, flags this kernel does not know */
     ERROR_MEMLOCK,       /* mmap: EAGAIN; mlock: ENOMEM, EPERM, EAGAIN */
-    ERROR_MAP_COUNT,     /* mmap: ENOMEM, vm.max_map_count */
+    ERROR_MAP_COUNT,     /* mmap, mprotect of a piece: ENOMEM, vm.max_map_count */
     ERROR_FILES,         /* memfd_secret: EMFILE, ENFILE */
+    ERROR_FILE_SIZE,     /* ftruncate: EFBIG, RLIMIT_FSIZE */
+    ERROR_MEMORY,        /* ordinary memory for records: calloc, mprotect of metadata, pthread_*: ENOMEM */
+    ERROR_RANDOM,        /* getrandom */
     ERROR_ADDRESS_SPACE, /* the reservation is full, or RLIMIT_AS leaves no room for one */
     ERROR_HEAP_LIMIT,    /* the heap's own limit */
     ERROR_SIZE,          /* a size that no machine has, or an alignment that is none */
@@ -111,12 +114,14 @@ static inline uint16_t atomic_load_16_relaxed(const uint16_t *p) { return __atom
 static inline uint16_t atomic_load_16_acquire(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void atomic_store_16_relaxed(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
 static inline void atomic_store_16_release(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline uint16_t state_load(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline void state_store(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
 
-/* Sets one bit and answers its old value; gcc and clang make one `lock bts` of it. */
-static inline int atomic_set_bit_release(uint64_t *word, unsigned bit)
+/* Sets one bit that is clear; the answer is the word before it. That the bit is clear is the caller's affair: where the
+ * answer shows that it was set, the word is spoiled. An addition, as x86 has one that answers the old word. */
+static inline uint64_t atomic_set_clear_bit(uint64_t *word, unsigned bit)
 {
-    uint64_t mask = UINT64_C(1) << bit;
-    return (__atomic_fetch_or(word, mask, __ATOMIC_ACQ_REL) & mask) != 0;
+    return __atomic_fetch_add(word, UINT64_C(1) << bit, __ATOMIC_ACQ_REL);
 }
 
 /* --- lock: an adaptive mutex. After lock_init it may be taken; a forked child makes it anew with lock_init. ------ */
@@ -165,17 +170,95 @@ static inline void wipe(void *p, size_t size)
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
-/* The same for a slot: `size` is a multiple of 16 and not 0. libc's memset wins from 512 bytes on. */
+/* Eight bytes over and over, as often as they fit between `first` and `end`. */
+__attribute__((noinline, unused)) static void pattern_fill(uint8_t *first, uint8_t *end, uint64_t pattern)
+{
+    for (; first + 8 <= end; first += 8)
+        store_64(first, pattern);
+}
+
+/* Not zero where one of them is not the pattern. */
+__attribute__((noinline, unused)) static uint64_t pattern_difference(const uint8_t *first, const uint8_t *end,
+                                                                     uint64_t pattern)
+{
+    uint64_t difference = 0;
+    for (; first + 8 <= end; first += 8)
+        difference |= load_64(first) ^ pattern;
+    return difference;
+}
+
+/* Slots: `p` and `size` are multiples of 16, `size` is not 0. Small ones inline; the rest by AVX2 where there is AVX2. */
+
+enum { INLINE_BYTES = 80 };
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+static int wide_vectors; /* a copy for each module, constant after its start */
+__attribute__((constructor, unused)) static void wide_vectors_ask(void)
+{
+    wide_vectors = __builtin_cpu_supports("avx2") != 0;
+}
+
+/* `size` is at least 64. The last 64 bytes are done on their own, as they may overlap those before. */
+__attribute__((target("avx2"), noinline, unused)) static void wipe_wide(uint8_t *p, size_t size)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    uint8_t *last = p + size - 64;
+    for (; p < last; p += 64) {
+        _mm256_storeu_si256((__m256i *)p, zero);
+        _mm256_storeu_si256((__m256i *)(p + 32), zero);
+        __asm__ volatile("" : : "r"(p) : "memory"); /* not to become a memset */
+    }
+    _mm256_storeu_si256((__m256i *)last, zero);
+    _mm256_storeu_si256((__m256i *)(last + 32), zero);
+    __asm__ volatile("" : : "r"(last) : "memory");
+}
+
+__attribute__((target("avx2"), noinline, unused)) static int bytes_are_zero_wide(const uint8_t *p, size_t size)
+{
+    const uint8_t *last = p + size - 64;
+    __m256i a = _mm256_loadu_si256((const __m256i *)last);
+    __m256i b = _mm256_loadu_si256((const __m256i *)(last + 32));
+    for (; p < last; p += 64) {
+        a = _mm256_or_si256(a, _mm256_loadu_si256((const __m256i *)p));
+        b = _mm256_or_si256(b, _mm256_loadu_si256((const __m256i *)(p + 32)));
+    }
+    a = _mm256_or_si256(a, b);
+    return _mm256_testz_si256(a, a);
+}
+#else
+enum { wide_vectors = 0 };
+static inline void wipe_wide(uint8_t *p, size_t size) { wipe(p, size); }
+static inline int bytes_are_zero_wide(const uint8_t *p, size_t size) { return p[0] == 0 && size == 0; }
+#endif
+
+/* libc's memset wins from 1 KiB on. */
 static inline void wipe_slot(uint8_t *p, size_t size)
 {
-    if (size <= 512) {
-        const vector_16 zero = {0, 0};
-        for (size_t i = 0; i < size; i += 16)
-            *(vector_16 *)(p + i) = zero;
-        __asm__ volatile("" : : "r"(p) : "memory");
-    } else {
-        wipe(p, size);
+    const vector_16 zero = {0, 0};
+    if (size > INLINE_BYTES) {
+        if (wide_vectors && size <= 1024)
+            wipe_wide(p, size);
+        else
+            wipe(p, size);
+        return;
     }
+    for (const uint8_t *end = p + size; p < end; p += 16) {
+        *(vector_16 *)p = zero;
+        /* In the loop: gcc would otherwise make `rep stos` of it, which costs more to start than a small slot to wipe. */
+        __asm__ volatile("" : : "r"(p) : "memory");
+    }
+}
+
+static inline int bytes_are_zero(const uint8_t *p, size_t size)
+{
+    vector_16 any = {0, 0};
+    if (size > INLINE_BYTES && wide_vectors)
+        return bytes_are_zero_wide(p, size);
+    for (size_t i = 0; i < size; i += 16)
+        any |= *(const vector_16 *)(p + i);
+    return (any[0] | any[1]) == 0;
 }
 
 /* Writes the cache lines of a range back to memory and drops them, so that the DRAM holds what was last written: the
@@ -183,7 +266,6 @@ static inline void wipe_slot(uint8_t *p, size_t size)
  * such instruction for us (`lines_can_be_flushed`). */
 #if defined(__x86_64__)
 #include <cpuid.h>
-#include <immintrin.h>
 
 static inline int lines_can_be_flushed(void) { return 1; }
 
@@ -215,15 +297,6 @@ __attribute__((unused)) static void flush_lines(uint8_t *p, size_t size)
 static inline int lines_can_be_flushed(void) { return 0; }
 static inline void flush_lines(uint8_t *p, size_t size) { (void)p, (void)size; }
 #endif
-
-/* Whether all bytes are zero: `size` is a multiple of 16, `p` of 16. */
-static inline int bytes_are_zero(const uint8_t *p, size_t size)
-{
-    vector_16 any = {0, 0};
-    for (size_t i = 0; i < size; i += 16)
-        any |= *(const vector_16 *)(p + i);
-    return (any[0] | any[1]) == 0;
-}
 
 /* Whether two ranges are equal, in a time that depends on their size alone. */
 static inline int bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size)

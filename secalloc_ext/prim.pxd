@@ -9,8 +9,8 @@ cdef extern from "prim.h" nogil:
         SLAB_SLOTS_MAX, SLAB_WORDS_MAX, LINE_BYTES, DETAIL_BYTES
     enum:
         ERROR_NONE, ERROR_UNSUPPORTED, ERROR_FORBIDDEN, ERROR_FLAGS, ERROR_MEMLOCK, ERROR_MAP_COUNT, ERROR_FILES
-        ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_SIZE, ERROR_HEAPS, ERROR_PAGE_SIZE, ERROR_INHERITED
-        ERROR_LOCKED, ERROR_OTHER
+        ERROR_FILE_SIZE, ERROR_MEMORY, ERROR_RANDOM, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_SIZE, ERROR_HEAPS
+        ERROR_PAGE_SIZE, ERROR_INHERITED, ERROR_LOCKED, ERROR_OTHER
 
     void fatal_error(const char *phrase) noexcept
 
@@ -34,7 +34,9 @@ cdef extern from "prim.h" nogil:
     uint16_t atomic_load_16_acquire(const uint16_t *p) noexcept
     void atomic_store_16_relaxed(uint16_t *p, uint16_t v) noexcept
     void atomic_store_16_release(uint16_t *p, uint16_t v) noexcept
-    bint atomic_set_bit_release(uint64_t *word, unsigned bit) noexcept
+    uint16_t state_load(const uint16_t *p) noexcept
+    void state_store(uint16_t *p, uint16_t v) noexcept
+    uint64_t atomic_set_clear_bit(uint64_t *word, unsigned bit) noexcept
 
     ctypedef struct lock_t:
         pass
@@ -52,6 +54,8 @@ cdef extern from "prim.h" nogil:
 
     uint64_t load_64(const uint8_t *p) noexcept
     void store_64(uint8_t *p, uint64_t v) noexcept
+    void pattern_fill(uint8_t *first, uint8_t *end, uint64_t pattern) noexcept
+    uint64_t pattern_difference(const uint8_t *first, const uint8_t *end, uint64_t pattern) noexcept
     void wipe(void *p, size_t size) noexcept
     void wipe_slot(uint8_t *p, size_t size) noexcept
     bint lines_can_be_flushed() noexcept

@@ -10,7 +10,7 @@ cdef struct quarantine_t:
     uint64_t *places       # [BIN_COUNT][slots]: the name of a slot; 0: empty. NULL: there is no quarantine
     uint32_t slots
 
-cdef bint quarantine_init(quarantine_t *quarantine, uint32_t slots) noexcept nogil        # False: no memory for it
+cdef int quarantine_init(quarantine_t *quarantine, uint32_t slots) noexcept nogil         # ERROR_*
 cdef frame_t *quarantine_pass(quarantine_t *quarantine, frame_t *slab, uint32_t *index,
                               unsigned random) noexcept nogil                             # what comes out, or NULL
 cdef frame_t *quarantine_pull(quarantine_t *quarantine, size_t place, uint32_t *index) noexcept nogil

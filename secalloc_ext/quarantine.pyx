@@ -13,20 +13,21 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_frame, chunk_metadata, reservation
 from secalloc_ext.frame cimport frame_t
-from secalloc_ext.prim cimport atomic_exchange, bytes_are_zero, fatal_error
+from secalloc_ext.prim cimport ERROR_NONE, atomic_exchange, bytes_are_zero, fatal_error
 from secalloc_ext.sizeclass cimport BIN_COUNT
 
 
-cdef bint quarantine_init(quarantine_t *quarantine, uint32_t slots) noexcept nogil:
+cdef int quarantine_init(quarantine_t *quarantine, uint32_t slots) noexcept nogil:
     """`slots` places for each bin. Places that an earlier heap of this record had are used again."""
+    cdef int error = ERROR_NONE
     if slots > QUARANTINE_SLOTS_MAX:
         slots = QUARANTINE_SLOTS_MAX
     if slots > 0 and quarantine.places == NULL:
-        quarantine.places = <uint64_t *>chunk_metadata(BIN_COUNT * QUARANTINE_SLOTS_MAX * sizeof(uint64_t))
-        if quarantine.places == NULL:
-            return False
-    quarantine.slots = slots
-    return True
+        quarantine.places = <uint64_t *>chunk_metadata(
+            BIN_COUNT * QUARANTINE_SLOTS_MAX * sizeof(uint64_t), &error)
+    if error == ERROR_NONE:
+        quarantine.slots = slots
+    return error
 
 
 cdef size_t quarantine_places(const quarantine_t *quarantine) noexcept nogil:

@@ -10,8 +10,8 @@ from secalloc_ext.prim cimport rotate_left_32
 cdef struct rng_t:
     uint32_t key[8]
     uint64_t block       # counter of the next block
-    uint8_t bytes[256]   # four blocks, used up in order
-    uint8_t used         # wraps to 0 when all 256 are used
+    uint8_t bytes[256]   # four blocks, used up in order, but for the first byte
+    uint8_t next         # index into bytes; 0: all are used
 
 
 cdef inline void rng_quarter(uint32_t *x, int a, int b, int c, int d) noexcept nogil:
@@ -56,15 +56,21 @@ cdef inline void rng_fill(rng_t *rng) noexcept nogil:
     for i in range(4):
         rng_block(rng.key, rng.block, rng.bytes + 64 * i)
         rng.block += 1
-    rng.used = 0
+    rng.next = 1
+
+
+cdef inline bint rng_is_ready(const rng_t *rng) noexcept nogil:
+    """Whether rng_byte has one without work."""
+    return rng.next != 0
 
 
 cdef inline unsigned rng_byte(rng_t *rng) noexcept nogil:
     """A random byte. The stream must have been filled once since its key was set."""
-    cdef unsigned byte = rng.bytes[rng.used]
-    rng.used += 1
-    if rng.used == 0:
+    cdef unsigned byte
+    if not rng_is_ready(rng):
         rng_fill(rng)
+    byte = rng.bytes[rng.next]
+    rng.next += 1
     return byte
 
 

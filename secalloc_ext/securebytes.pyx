@@ -4,20 +4,20 @@
 The object's header is an ordinary Python object without secret content; `data` is the slot. Where a method makes
 secret bytes of secret bytes, the result is a SecureBytes in the same heap.
 
-Thread safety: as bytearray's, each operation is atomic under the GIL, but for reads from a file descriptor, which
-release it while no other thread can see the bytes.
+Thread safety: as bytearray's, each operation is atomic under the GIL, but for reads from a file descriptor and of
+random bytes, which release it while no other thread can see the object: not even the garbage collector knows it then.
 """
 import os
 
 cimport cython
 from cpython.buffer cimport (
     PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
-    PyBuffer_ToContiguous, PyObject_GetBuffer)
+    PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 from libc.string cimport memchr, memcpy
-from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, slice_length
+from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, is_size, slice_length
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
 from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_realloc, heap_unpin, heap_zero
 from secalloc_ext.heapobject cimport Heap, allocate, default_heap, raise_error
@@ -29,6 +29,8 @@ cdef extern from "<string.h>" nogil:
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
+    void PyObject_GC_Track(object o)
+    void PyObject_GC_UnTrack(object o)
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buffer, size_t size)
@@ -64,6 +66,23 @@ cdef Heap heap_or_default(object heap):
     return <Heap>heap
 
 
+cdef unsigned char *copy_items(unsigned char *to, const char *items, const Py_buffer *view, int dimension) noexcept:
+    """Copy what one dimension holds, in C order, straight to `to`; answers where it ends. PyBuffer_ToContiguous would
+    leave each row in ordinary memory as well."""
+    cdef Py_ssize_t i
+    cdef const char *item
+    for i in range(view.shape[dimension]):
+        item = items + i * view.strides[dimension]
+        if view.suboffsets != NULL and view.suboffsets[dimension] >= 0:
+            item = (<const char **>item)[0] + view.suboffsets[dimension]
+        if dimension + 1 < view.ndim:
+            to = copy_items(to, item, view, dimension + 1)
+        else:
+            memcpy(to, item, <size_t>view.itemsize)
+            to += view.itemsize
+    return to
+
+
 cdef SecureBytes copy_of_buffer(object source, Heap heap):
     """A SecureBytes with the bytes of any object that has a buffer, in C order."""
     cdef Py_buffer view
@@ -71,14 +90,17 @@ cdef SecureBytes copy_of_buffer(object source, Heap heap):
     PyObject_GetBuffer(source, &view, PyBUF_FULL_RO)
     try:
         result = securebytes_new(view.len, heap)
-        if view.len > 0:
-            PyBuffer_ToContiguous(result.data, &view, view.len, b"C")
+        if PyBuffer_IsContiguous(&view, b"C"):
+            memcpy(result.data, view.buf, <size_t>view.len)
+        elif view.len > 0:
+            copy_items(result.data, <const char *>view.buf, &view, 0)
     finally:
         PyBuffer_Release(&view)
     return result
 
 
 @cython.final
+@cython.no_gc_clear  # of a cycle, views may be released after it: they need `heap`. Another member breaks the cycle.
 cdef class SecureBytes:
     """Bytes on secret pages: of fixed size, writable, wiped when dropped.
 
@@ -109,15 +131,14 @@ cdef class SecureBytes:
     def __init__(self, source=0, encoding=None, errors=None, *, heap=None, guarded=False):
         cdef SecureBytes made
         cdef Heap where = heap_or_default(heap)
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size = 0
         if isinstance(source, str):
             if encoding is None:
                 raise TypeError("string argument without an encoding")
             made = encoded(source, encoding, errors or "strict", where)
         elif encoding is not None or errors is not None:
             raise TypeError("encoding or errors without a string argument")
-        elif hasattr(type(source), "__index__"):
-            size = index_size(source)
+        elif is_size(source, &size):
             made = securebytes_new(size, where, guarded)
         else:
             made = copy_of_buffer(source, where)
@@ -161,15 +182,17 @@ cdef class SecureBytes:
     # --- protection of guarded ones ---
 
     cdef int settle(self) except -1:
+        """Have the pages allow what is wished; what a view of them needs stays allowed."""
         cdef int access = ACCESS_READ_WRITE if self.unlocks > 0 else self.access
-        if access == self.effective or self.exports > 0 or self.data == NULL:
+        if access == self.effective or self.exports > 0 and access < self.effective or self.data == NULL:
             return 0
         if not heap_protect(self.data, access):
-            raise AllocationError("the protection cannot be changed: vm.max_map_count is reached")
+            raise AllocationError("the protection cannot be changed: vm.max_map_count or RLIMIT_DATA is reached")
         self.effective = access
         return 0
 
     cdef int protect(self, int access) except -1:
+        cdef int before = self.access
         if not self.guarded:
             raise TypeError("only a guarded SecureBytes can be protected: SecureBytes(..., guarded=True)")
         if self.data == NULL or self.is_wiped:
@@ -177,7 +200,11 @@ cdef class SecureBytes:
         if self.exports > 0 and access < self.effective:
             raise BufferError("a view of the SecureBytes is out: its protection cannot be raised")
         self.access = access
-        return self.settle()
+        try:
+            return self.settle()
+        except AllocationError:
+            self.access = before
+            raise
 
     def noaccess(self):
         """Let nobody read or write, until `readonly`, `readwrite` or `unlocked`.
@@ -217,8 +244,10 @@ cdef class SecureBytes:
         cdef Py_ssize_t count = index_size(size)
         cdef SecureBytes result = securebytes_new(count, where, guarded)
         cdef int error
+        PyObject_GC_UnTrack(result)
         with nogil:
             error = mapping_random(result.data, <size_t>result.size)
+        PyObject_GC_Track(result)
         if error != ERROR_NONE:
             PyErr_SetFromErrno(OSError)
         return result
@@ -405,12 +434,12 @@ cdef class SecureBytes:
         return 0
 
     def wipe(self):
-        """Zero the bytes at once, views of them included. Wiping twice is no error.
+        """Zero the bytes at once, views of them included. Wiping again zeroes what was written through a view since.
 
         The slot is given back when the last view (memoryview, array) is gone. In a forked child there is nothing to
         wipe, and nothing happens.
         """
-        if self.data == NULL or self.is_wiped:
+        if self.data == NULL:
             return
         if self.generation == self.heap.heap.generation:
             heap_zero(self.data)
@@ -451,6 +480,7 @@ cdef class SecureBytes:
 
 
 @cython.final
+@cython.no_gc_clear  # as SecureBytes
 cdef class Unlocked:
     """What `SecureBytes.unlocked` answers."""
     cdef SecureBytes target
@@ -541,6 +571,7 @@ cdef SecureBytes read_all(int fd, Heap heap):
     cdef void *grown
     # One byte more than expected, so that the read that finds the end needs no growth.
     cdef SecureBytes result = securebytes_new(min(expected, PY_SSIZE_T_MAX - 1) + 1 if expected else READ_BYTES, heap)
+    PyObject_GC_UnTrack(result)
     while got > 0:
         if count == result.size:
             grown = heap_realloc(heap.get(), result.data, <size_t>result.size * 2, False)
@@ -562,4 +593,5 @@ cdef SecureBytes read_all(int fd, Heap heap):
         raise_error(heap.get(), count)
     result.data = <unsigned char *>grown
     result.size = count
+    PyObject_GC_Track(result)
     return result

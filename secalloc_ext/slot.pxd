@@ -11,9 +11,8 @@ secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free an
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
-    atomic_load_16_relaxed, atomic_load_relaxed, atomic_set_bit_release, atomic_store_16_relaxed,
-    atomic_store_16_release, bytes_are_zero, fatal_error, flush_lines, load_64, rotate_right, store_64, unlikely, wipe,
-    wipe_slot)
+    atomic_set_clear_bit, bytes_are_zero, fatal_error, flush_lines, load_64, pattern_difference, pattern_fill,
+    rotate_right, state_load, state_store, store_64, unlikely, wipe, wipe_slot)
 
 cdef enum:
     STATE_LIVE = 0x8000
@@ -23,10 +22,8 @@ cdef enum:
 cdef inline void canary_fill(uint64_t secret, uint8_t *first, uint8_t *end, size_t size) noexcept nogil:
     """Fill the slack from `first`, `size` bytes into the slot, to the slot's `end`; at least SLACK_MIN bytes."""
     cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
-    cdef uint8_t *next = first + 8
-    while next + 8 < end:
-        store_64(next, pattern)
-        next += 8
+    if end - first > 16:
+        pattern_fill(first + 8, end, pattern)
     store_64(end - 8, secret)
     store_64(first, pattern & ~<uint64_t>0xff)
 
@@ -35,11 +32,9 @@ cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const u
                                   size_t size) noexcept nogil:
     cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
     cdef uint64_t difference = load_64(first) ^ (pattern & ~<uint64_t>0xff)
-    cdef const uint8_t *next = first + 8
-    while next + 8 < end:
-        difference |= load_64(next) ^ pattern
-        next += 8
-    if first + 8 < end:
+    if end - first > 16:
+        difference |= pattern_difference(first + 8, end, pattern)
+    if end - first > 8:
         difference |= load_64(end - 8) ^ secret
     return difference == 0
 
@@ -47,30 +42,40 @@ cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const u
 cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, uint32_t slot_bytes,
                                size_t size) noexcept nogil:
     """Make a free slot live. Ends the process when the slot was written to after it was freed."""
-    if unlikely(atomic_load_16_relaxed(state) != 0):
+    if unlikely(state_load(state) != 0):
         fatal_error("damaged metadata")
     if unlikely(not bytes_are_zero(slot, slot_bytes)):
         fatal_error("write after free")
+    state_store(state, <uint16_t>(STATE_LIVE | size))
     canary_fill(secret, slot + size, slot + slot_bytes, size)
-    atomic_store_16_release(state, <uint16_t>(STATE_LIVE | size))  # a fork copies what is live: then it has a canary
     return slot
+
+
+cdef inline void slot_refuse(const frame_t *slab, size_t offset) noexcept nogil:
+    """End the process: no slot begins so many bytes into the slab."""
+    if offset < <size_t>slab.slots * slab.slot_bytes:
+        fatal_error("pointer into the middle of an object")
+    fatal_error("pointer was not allocated here")
 
 
 cdef inline uint32_t slot_index(const frame_t *slab, const void *p) noexcept nogil:
     """Which slot begins at `p`; ends the process when none does. `p` lies in the slab's frame."""
-    cdef size_t offset = <size_t>(<const uint8_t *>p - slab.start)  # wraps below start: far above slots then
+    # Below the start it wraps, and no slot's offset is as large; the index is then whatever the product's bits say.
+    cdef size_t offset = <size_t>(<const uint8_t *>p - slab.start)
     cdef uint32_t index = <uint32_t>(((offset >> 4) * <uint64_t>slab.reciprocal) >> 31)
-    if unlikely(offset >= <size_t>slab.slots * slab.slot_bytes):
-        fatal_error("pointer was not allocated here")
-    if unlikely(index * slab.slot_bytes != offset):
-        fatal_error("pointer into the middle of an object")
+    if unlikely(index >= slab.slots or index * <size_t>slab.slot_bytes != offset):
+        slot_refuse(slab, offset)
     return index
+
+
+cdef inline uint8_t *slot_start(const frame_t *slab, uint32_t index) noexcept nogil:
+    return slab.start + index * <size_t>slab.slot_bytes
 
 
 cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil:
     """The requested size of a live slot, its canary checked. Ends the process for a free or damaged slot."""
-    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
-    cdef uint8_t *slot = slab.start + index * slab.slot_bytes
+    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint8_t *slot = slot_start(slab, index)
     cdef size_t size = state & STATE_SIZE
     if unlikely(not state & STATE_LIVE):
         fatal_error("double free")
@@ -81,29 +86,27 @@ cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil
 
 cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
     """Wipe a live slot. It is nobody's then, until slot_give."""
-    atomic_store_16_relaxed(slab.states + index, 0)
-    wipe_slot(slab.start + index * slab.slot_bytes, slab.slot_bytes)
+    state_store(slab.states + index, 0)
+    wipe_slot(slot_start(slab, index), slab.slot_bytes)
 
 
 cdef inline void slot_flush(const frame_t *slab, uint32_t index) noexcept nogil:
     if slab.care & CARE_FLUSH:
-        flush_lines(slab.start + index * slab.slot_bytes, slab.slot_bytes)
+        flush_lines(slot_start(slab, index), slab.slot_bytes)
 
 
 cdef inline bint slot_give(const frame_t *slab, uint32_t index) noexcept nogil:
-    """Give a closed slot back to its slab's bitmap, from any thread. Answers whether its whole word is free now.
-
-    The record is not read any more once the bit is set: the slab may be retired in that moment.
-    """
-    cdef uint64_t *word = slab.bitmap + (index >> 6)
-    if unlikely(atomic_set_bit_release(word, index & 63)):
+    """Give a closed slot back to its slab's bitmap, from any thread. Answers whether its whole word is free now."""
+    cdef uint64_t bit = <uint64_t>1 << (index & 63)
+    cdef uint64_t before = atomic_set_clear_bit(slab.bitmap + (index >> 6), index & 63)
+    if unlikely(before & bit):
         fatal_error("double free")
-    return atomic_load_relaxed(word) == <uint64_t>-1
+    return before == ~bit
 
 
 cdef inline void slot_zero(const frame_t *slab, uint32_t index) noexcept nogil:
     """Zero the object in a slot, if one lives there; it goes on living."""
-    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
+    cdef uint16_t state = state_load(slab.states + index)
     if state & STATE_LIVE:
-        wipe(slab.start + index * slab.slot_bytes, state & STATE_SIZE)
+        wipe(slot_start(slab, index), state & STATE_SIZE)
         slot_flush(slab, index)

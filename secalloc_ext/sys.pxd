@@ -17,10 +17,10 @@ cdef extern from *:
     static inline int memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
     """
     int errno
-    int EAGAIN, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
+    int EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
     int O_CLOEXEC
     int PROT_NONE, PROT_READ, PROT_WRITE
-    int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
+    int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE
     int MADV_DONTFORK, MADV_DONTDUMP
     int MREMAP_MAYMOVE, MREMAP_FIXED
     void *MAP_FAILED
@@ -46,6 +46,7 @@ cdef extern from *:
     int pkey_set(int key, unsigned rights) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
+    int usleep(unsigned microseconds) noexcept nogil
     ssize_t getrandom(void *buffer, size_t size, unsigned flags) noexcept nogil
     int getrlimit(int resource, rlimit *limit) noexcept nogil
     long sysconf(int name) noexcept nogil

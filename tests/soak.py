@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 
-from support.hammer import Plan, build, functions, load
+from support.compiler import shared_library
+from support.hammer import Plan, functions, load
 
 import secalloc
 from secalloc_ext.heapobject import DEFAULT
@@ -76,7 +77,7 @@ def main():
         soak(arguments.part[0], arguments.seconds, *arguments.part[1:])
         return
     with tempfile.TemporaryDirectory() as folder:
-        library = build(folder)
+        library = shared_library("hammer", folder)
         for setting in SETTINGS:
             part = [str(arguments.seconds / len(SETTINGS)), "--part", str(library), *setting]
             done = subprocess.run([sys.executable, __file__, *part])

@@ -50,6 +50,8 @@ def assert_adds_up(stats):
         ("usable_size", "size_t (void *)"),
         ("owns", "int (void *)"),
         ("aligned_alloc", "void *(size_t, size_t)"),
+        ("guarded_alloc", "void *(size_t)"),
+        ("protect", "int (void *, int)"),
     ],
 )
 def test_each_function_has_a_capsule_that_states_its_signature(name, signature):
@@ -313,6 +315,31 @@ def test_thousands_of_mixed_calls_do_what_a_plain_model_does():
             model.check(before)
     model.clear()
     model.check(before)
+
+
+@pytest.mark.parametrize("size", [0, 32, 16_392, 16_393, 300_000])
+def test_a_heap_with_a_damaged_canary_is_not_valid(size, made):
+    made.append(capi.malloc(size))
+    for at in (size, size + 7):
+        capi.spoil(made[0] + at)
+        assert not DEFAULT.is_valid()
+        capi.spoil(made[0] + at)  # undone
+        assert DEFAULT.is_valid()
+
+
+@pytest.mark.parametrize("access", [capi.NOACCESS, capi.READONLY, capi.READWRITE])
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_heap_with_a_damaged_canary_before_a_guarded_object_is_not_valid(access, locked, made):
+    made.append(capi.guarded_alloc(100))
+    capi.spoil(made[0] - 1)
+    assert capi.protect(made[0], access) == 0
+    if locked:
+        DEFAULT.lock()
+    assert not DEFAULT.is_valid()
+    DEFAULT.unlock()
+    assert capi.protect(made[0], capi.READWRITE) == 0
+    capi.spoil(made[0] - 1)
+    assert DEFAULT.is_valid()
 
 
 # --- statistics and release ---

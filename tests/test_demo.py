@@ -32,6 +32,14 @@ def row_of(rows, attacker, attack):
     return row
 
 
+@pytest.fixture(scope="module", autouse=True)
+def memfd_secret():
+    """The demo is about what memfd_secret hides."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECALLOC_BACKEND", "secretmem")
+        yield
+
+
 @pytest.fixture(scope="module")
 def rows():
     done = secalloc("demo", "--json")
@@ -73,6 +81,13 @@ def test_every_attack_notices_a_holder_that_leaks_its_secrets(leaking, attacker)
         row = row_of(rows, attacker, attack)
         assert row.secret == ["secret array", "secret key", "secret password"]
         assert row.passed is False
+
+
+def test_the_demo_says_no_to_the_backend_that_others_can_read(monkeypatch):
+    monkeypatch.setenv("SECALLOC_BACKEND", "mlock")
+    rows = demo.run("this user")
+    assert {row.attack for row in rows if row.secret} == {"/proc/PID/mem", "process_vm_readv", "ptrace"}
+    assert not demo.verdict(rows)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 import signal
 
 import pytest
-from support import capi
+from support import capi, maps
 from support.children import run, succeed
 
 from secalloc import Heap, SecureBytes, wipe_on_signal
@@ -61,6 +61,54 @@ def test_python_s_own_handler_runs_after_the_wipe_and_finds_zeros():
         assert key == bytes(6)
         """
     )
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "heap.lock(); heap.unlock()",
+        "heap.lock(); heap.unlocked().__enter__(); heap.unlocked().__exit__(); heap.unlock()",
+        "key = SecureBytes(b'key', heap=heap, guarded=True); key.noaccess(); del key",
+        "key = SecureBytes(100_000, heap=heap); del key",
+    ],
+    ids=["a lock", "a block", "a guarded object", "a large object"],
+)
+def test_signals_at_any_moment_of_a_change_of_protection_do_no_harm(work):
+    """Hundreds, each at another instruction: most while mprotect(2) opens or closes pages, one after another."""
+    succeed(
+        """
+        import signal, sys
+        from secalloc import Heap, SecureBytes, wipe_on_signal
+        heap = Heap("h")
+        keys = [SecureBytes(b"x" * 3000, heap=heap) for _ in range(2000)]
+        seen = []
+        signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+        wipe_on_signal(signal.SIGALRM)
+        work = compile(sys.argv[1], "work", "exec")
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        while len(seen) < 300:
+            exec(work)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert heap.is_valid() and not any(any(bytes(key)) for key in keys)
+        """,
+        work,
+    )
+
+
+def test_a_call_to_wipe_leaves_closed_pages_closed():
+    heap = Heap("locked")
+    slot, guarded = SecureBytes(b"slot", heap=heap), SecureBytes(b"guarded", heap=heap, guarded=True)
+    addresses = [capi.address_of(slot), capi.address_of(guarded)]
+    guarded.noaccess()
+    heap.lock()
+    heap.wipe()
+    if heap.stats().protection_key:
+        assert [maps.protection_key_at(address) for address in addresses] == [heap.stats().protection_key] * 2
+    else:
+        assert all(maps.mapping_at(address).is_closed for address in addresses)
+    heap.unlock()
+    assert maps.mapping_at(addresses[1]).is_closed
+    assert slot == bytes(4)
 
 
 def test_an_ignored_signal_wipes_and_stays_ignored():

@@ -1,9 +1,9 @@
 """Fork under the policy copy: the child has its own copies, at the same addresses."""
 import pytest
-from support import capi, maps
 from support.children import succeed
+from support.fixtures import hammer_library  # noqa: F401
 
-from secalloc import Heap, SecureBytes
+from secalloc import Heap
 
 SIZES = (1, 32, 1000, 16_000, 20_000, 300_000)  # slots, and large objects
 MAKE = f"""
@@ -151,6 +151,70 @@ assert [bytes(o) for o in objects] == contents and heap.is_valid()
     )
 
 
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+def test_a_child_s_heap_is_whole_though_threads_allocate_and_free_meanwhile(hammer_library, hardening):  # noqa: F811
+    """Without the GIL, and so between the copying and the fork itself: what was freed then must be wiped in the child,
+    and what was made then must be whole."""
+    succeed(
+        """
+        import ctypes, os, sys, threading, warnings
+        from secalloc import SecureBytes, configure
+        from secalloc_ext.heapobject import DEFAULT
+        from support import capi, hammer
+        warnings.simplefilter("ignore", DeprecationWarning)
+        configure(on_fork="copy", hardening=sys.argv[2])
+        objects = (ctypes.c_void_p * 20_000)(*(capi.malloc(32) for _ in range(20_000)))
+        churn = hammer.load_churn(sys.argv[1])
+        overlaps, codes = [], []
+        for _ in range(12):
+            thread = threading.Thread(target=churn, args=[hammer.functions(), objects, 20_000, 32, 80])
+            thread.start()
+            pid = os.fork()
+            if pid == 0:
+                whole = DEFAULT.is_valid()
+                made = [SecureBytes(size) for size in range(0, 16_000, 60) for _ in range(3)]
+                os._exit(0 if whole and DEFAULT.is_valid() else 1)
+            overlaps.append(thread.is_alive())
+            codes.append(os.waitpid(pid, 0)[1])
+            thread.join()
+        assert any(overlaps) and codes == [0] * 12, (overlaps, codes)
+        """,
+        hammer_library,
+        hardening,
+    )
+
+
+def test_a_large_object_that_a_thread_resizes_meanwhile_is_whole_in_the_child():
+    succeed(
+        """
+        import os, threading, warnings
+        from secalloc import configure
+        from support import capi
+        warnings.simplefilter("ignore", DeprecationWarning)
+        configure(on_fork="copy")
+        p = capi.malloc(1_000_000)
+        stop = threading.Event()
+
+        def resize():
+            while not stop.is_set():
+                assert capi.realloc(p, 600_000) == capi.realloc(p, 1_000_000) == p
+
+        thread = threading.Thread(target=resize)
+        thread.start()
+        codes = []
+        for _ in range(30):
+            pid = os.fork()
+            if pid == 0:
+                capi.usable_size(p)  # looks at the canary
+                os._exit(0)
+            codes.append(os.waitpid(pid, 0)[1])
+        stop.set()
+        thread.join()
+        assert codes == [0] * 30, codes
+        """
+    )
+
+
 def test_forks_in_a_row_leave_nothing_behind_in_the_parent(backend):
     succeed(
         MAKE
@@ -193,16 +257,87 @@ def test_without_memory_for_the_copies_the_heap_is_isolated_and_says_so():
     )
 
 
-def test_the_copies_of_a_child_are_on_secret_pages_too():
-    heap = Heap("copied", on_fork="copy")
-    key = SecureBytes.random(32, heap=heap)
-    assert maps.mapping_at(capi.address_of(key)).is_secret
+def test_the_copies_of_a_child_are_on_pages_of_their_backend_too(backend):
     succeed(
         MAKE
         + """
 from support import capi, maps
-assert all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects)
-in_child(lambda: None if all(maps.mapping_at(capi.address_of(o)).is_secret for o in objects) else 1 / 0)
+
+def check():
+    assert {maps.backend_at(capi.address_of(o)) for o in objects} == {o.backend for o in objects} == {sys.argv[1]}
+
+check()
+in_child(check)
 """,
-        "secretmem",
+        backend,
     )
+
+
+def test_an_overflow_from_before_the_fork_is_an_overflow_in_the_child(backend):
+    succeed(
+        MAKE
+        + """
+from support import capi
+ends = [capi.address_of(o) + len(o) for o in objects]
+
+def child():
+    assert not heap.is_valid()
+    capi.spoil(end)  # undone
+    assert heap.is_valid()
+
+for end in ends[:6]:
+    capi.spoil(end)
+    in_child(child)
+    capi.spoil(end)
+in_child(lambda: None if heap.is_valid() else 1 / 0)
+""",
+        backend,
+    )
+
+
+def test_a_child_that_outlives_its_parent_keeps_its_copies(backend):
+    succeed(
+        MAKE
+        + """
+ask, answer = os.pipe()
+
+def parent():
+    own = os.getpid()
+    if os.fork():
+        return
+    while os.getppid() == own:
+        pass
+    assert [bytes(o) for o in objects] == contents
+    del objects[:]
+    heap.trim()
+    assert heap.is_valid() and heap.stats().committed == 0
+    os.write(answer, b"fine")
+
+in_child(parent)
+assert os.read(ask, 9) == b"fine"
+""",
+        backend,
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing_hands_copies_to_forked_workers_only(tmp_path, backend, method):
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import multiprocessing, os, warnings
+from secalloc import Heap, SecureBytes
+warnings.simplefilter("ignore", DeprecationWarning)
+heap = Heap("copied", on_fork="copy", backend="{backend}")
+key = SecureBytes(b"master" if __name__ == "__main__" else b"worker", heap=heap)
+def work(n):
+    made = SecureBytes(bytes([n]) * 1_000 * n, heap=heap)
+    return bytes(key), len(made), heap.is_valid()
+if __name__ == "__main__":
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        seen = b"master" if "{method}" == "fork" else b"worker"
+        assert pool.map(work, range(30), chunksize=1) == [(seen, 1_000 * n, True) for n in range(30)]
+    assert key == b"master" and heap.is_valid() and heap.stats().live == 1
+"""
+    )
+    succeed("import subprocess, sys; subprocess.run([sys.executable, '-P', sys.argv[1]], check=True)", program)

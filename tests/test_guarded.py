@@ -1,6 +1,8 @@
-"""Guarded objects: against a guard page, with a protection of their own."""
+"""Guarded objects: against a guard page, with a protection of their own. Misuse: `tests/death/test_guarded.py`."""
+import errno
 import gc
 import io
+import random
 import struct
 import threading
 
@@ -156,6 +158,21 @@ def test_a_view_of_a_readonly_object_is_readonly():
     assert memoryview(key).readonly
 
 
+def test_a_readonly_view_that_is_out_keeps_nobody_from_writing():
+    key = SecureBytes(b"abcd", guarded=True)
+    key.readonly()
+    view = memoryview(key)
+    with key.unlocked():
+        key[0] = 65
+    view.release()
+    with pytest.raises(ProtectedError):
+        key[0] = 66
+    view = memoryview(key)
+    key.readwrite()
+    key[1] = 66
+    assert (bytes(view), view.readonly) == (b"ABcd", True)
+
+
 @pytest.mark.parametrize("access", ["noaccess", "readonly", "readwrite"])
 def test_it_can_be_dropped_and_wiped_in_any_state(access):
     before = stats().live
@@ -228,3 +245,67 @@ def test_a_fork_finds_each_in_its_state(policy):
         """,
         policy,
     )
+
+
+# --- from C ---
+
+
+def test_c_gets_zeroed_memory_that_ends_at_a_guard_page():
+    for size in (1, 32, 4_096, 100_000):
+        p = capi.guarded_alloc(size)
+        assert maps.mapping_at(p).end == p + size
+        assert capi.usable_size(p) == size
+        assert capi.read(p, size) == bytes(size)
+        capi.free(p)
+
+
+def test_objects_of_size_zero_are_unique_and_own_no_byte():
+    live = [capi.guarded_alloc(0) for _ in range(20)]
+    assert None not in live
+    assert len(set(live)) == 20
+    for p in live:
+        assert maps.mapping_at(p).is_closed
+        assert maps.mapping_at(p - 1).is_secret
+        assert capi.usable_size(p) == 0
+        assert capi.owns(p)
+        capi.free(p)
+
+
+def test_a_thousand_sizes_are_filled_made_readonly_and_freed():
+    rng = random.Random(3)
+    before = stats().live
+    for i in range(1_000):
+        size = rng.randrange(100_000)
+        p = capi.guarded_alloc(size)
+        capi.write(p, bytes([i & 255]) * size)
+        assert capi.protect(p, capi.READONLY) == 0
+        capi.free(p)
+    assert stats().live == before
+
+
+def test_realloc_answers_a_guarded_object_too():
+    p = capi.guarded_alloc(5)
+    capi.write(p, b"abcde")
+    for size in (5_000, 3, 0, 8):
+        p = capi.realloc(p, size)
+        assert maps.mapping_at(p if size == 0 else p + size).is_closed
+        assert capi.usable_size(p) == size
+    assert capi.read(p, 8) == bytes(8)
+    capi.free(p)
+
+
+@pytest.mark.parametrize("size", [2**47, 2**63, capi.SIZE_MAX - 1, capi.SIZE_MAX])
+def test_an_absurd_size_is_null_with_enomem(size):
+    before = stats().committed_peak
+    assert capi.errno_of(capi.guarded_alloc, size) == errno.ENOMEM
+    assert stats().committed_peak == before
+
+
+@pytest.mark.parametrize("access", [-1, 3, 7, 2**31 - 1])
+def test_an_access_that_is_none_is_refused_with_einval(access):
+    p = capi.guarded_alloc(4)
+    capi.ctypes.set_errno(0)
+    assert capi.protect(p, access) == -1
+    assert capi.ctypes.get_errno() == errno.EINVAL
+    assert capi.protect(p, capi.READWRITE) == 0
+    capi.free(p)

@@ -297,6 +297,33 @@ def test_a_limit_is_kept_in_a_block(heap):
         SecureBytes(100_000, heap=small)
 
 
+def test_a_heap_can_be_locked_while_a_thread_lacks_memory_elsewhere():
+    """Such a thread takes back what other heaps hold in quarantine, without the GIL."""
+    children.succeed("""
+        import sys, threading
+        from secalloc import Heap, SecureBytes, configure
+        from support import capi
+        configure(limit="1 MiB")
+        other = Heap("other", hardening="full")
+        stop = threading.Event()
+
+        def lack():
+            while not stop.is_set():
+                assert capi.malloc(2_000_000) is None
+
+        thread = threading.Thread(target=lack)
+        thread.start()
+        sys.setswitchinterval(1e-5)
+        for _ in range(1500):
+            keys = [SecureBytes(size, heap=other) for size in range(100, 4000, 100) for _ in range(3)]
+            del keys
+            other.lock()
+            other.unlock()
+        stop.set()
+        thread.join()
+    """)
+
+
 def test_trimming_a_locked_heap_is_safe(heap, key):
     heap.lock()
     heap.trim()
@@ -403,6 +430,32 @@ def test_the_lock_survives_a_machine_without_map_entries():
                 assert keys[0] == b"secret"
             heap.unlock()
         assert keys[0] == b"secret"
+    """)
+
+
+def test_a_limit_of_data_keeps_a_heap_locked_and_its_objects_can_still_be_dropped():
+    """Opening private pages counts against RLIMIT_DATA again, which the program may have used up meanwhile."""
+    children.succeed("""
+        import resource
+        from support import hostile
+        from secalloc import AllocationError, Heap, SecureBytes
+        heap = Heap("h", backend="mlock")
+        keys = [SecureBytes(b"x" * (8 << 20), heap=heap), SecureBytes(b"guarded", heap=heap, guarded=True)]
+        keys[1].noaccess()
+        heap.lock()
+        hostile.limit("RLIMIT_DATA", 4 << 20)
+        for use in (heap.unlock, heap.unlocked().__enter__):
+            try:
+                use()
+                raise SystemExit("not refused")
+            except AllocationError as error:
+                assert "RLIMIT_DATA" in str(error), error
+            assert heap.locked
+        dropped = keys.pop()
+        del dropped
+        hostile.limit("RLIMIT_DATA", resource.RLIM_INFINITY)
+        heap.unlock()
+        assert keys[0] == b"x" * (8 << 20) and heap.stats().live == 1 and heap.is_valid()
     """)
 
 

@@ -8,9 +8,10 @@ import pytest
 CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
-    ("prim", "sys"), ("rng",), ("mapping", "sizeclass", "frame"), ("chunk",), ("heaplock", "slot", "framelist"),
-    ("slab", "large", "quarantine"), ("pieces",), ("cache",), ("fork", "audit"), ("heap",), ("heaps",),
-    ("api", "emergency"), ("errors",), ("heapobject",), ("arguments",), ("securebytes",), ("nep49",),
+    ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
+    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("cache",), ("fork", "audit"),
+    ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",), ("heapobject",), ("arguments",),
+    ("securebytes", "loops"), ("nep49",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -18,7 +19,9 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 SYSTEM_CALLS = defaultdict(set, {
     "sys": {"sys/mman.h", "sys/random.h", "sys/resource.h", "sys/syscall.h", "fcntl.h", "unistd.h"},
     "mapping": {"secalloc_ext.sys"},
-    "emergency": {"posix.signal", "signal.h"},  # sigaction(2)
+    "signals": {"posix.signal", "signal.h"},
+    "emergency": {"posix.signal"},  # types
+    "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
     "securebytes": {"unistd.h"},  # read(2), from a file into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"

@@ -31,7 +31,7 @@ def test_the_bytes_lie_on_secret_pages_and_a_bytearray_s_do_not(size):
     plain = bytearray(size)
     assert maps.mapping_at(capi.address_of(key)).is_secret
     assert not maps.mapping_at(capi.address_of(plain)).is_secret
-    assert key.backend == "secretmem"
+    assert key.backend == maps.backend_at(capi.address_of(key))
 
 
 def test_the_bytes_are_zero_once_the_object_is_dropped():
@@ -442,6 +442,16 @@ def test_wiping_zeroes_the_bytes_at_once():
     assert key.wiped
     assert repr(key) == "<SecureBytes wiped>"
     key.wipe()
+
+
+def test_wiping_again_zeroes_what_was_written_through_a_view_since():
+    key = SecureBytes(b"secret")
+    view = memoryview(key)
+    key.wipe()
+    view[2] = 7
+    assert bytes(view) == bytes([0, 0, 7, 0, 0, 0])
+    key.wipe()
+    assert bytes(view) == bytes(6)
 
 
 def test_wiping_zeroes_the_bytes_under_a_view_and_frees_them_when_the_last_view_goes():

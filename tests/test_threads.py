@@ -1,25 +1,21 @@
 """The heap under C threads that run at the same time, which Python threads seldom do."""
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import capi
 from support.children import succeed
-from support.fixtures import nothing_leaks  # noqa: F401
-from support.hammer import Plan, build, functions, load
+from support.fixtures import hammer_library, nothing_leaks  # noqa: F401
+from support.hammer import Plan, functions, load
 from support.threads import in_threads
 
+from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """support/hammer.c, compiled."""
-    return build(tmp_path_factory.mktemp("hammer"))
-
-
-@pytest.fixture(scope="module")
-def hammer(library):
-    return load(library)
+def hammer(hammer_library):  # noqa: F811
+    return load(hammer_library)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +39,7 @@ def test_the_hammer_sees_broken_contracts(hammer):
     assert hammer(functions(**others, guarded_alloc=None, protect=None), plan) > 0
 
 
-def test_threads_at_the_memlock_limit_break_no_contract(library):
+def test_threads_at_the_memlock_limit_break_no_contract(hammer_library):  # noqa: F811
     succeed(
         """
         import sys
@@ -58,7 +54,7 @@ def test_threads_at_the_memlock_limit_break_no_contract(library):
         assert stats.live == 0 and 900_000 < stats.committed_peak <= 1 << 20, stats
         assert DEFAULT.is_valid()
         """,
-        library,
+        hammer_library,
     )
 
 
@@ -76,7 +72,7 @@ copies = sys.argv[2] == "copy"
 @pytest.mark.parametrize("hardening", ["fast", "full"])
 @pytest.mark.parametrize("on_fork", ["isolate", "copy"])
 @pytest.mark.parametrize("small", [True, False], ids=["small", "all kinds"])
-def test_forks_while_threads_allocate_give_children_that_work(library, on_fork, hardening, small):
+def test_forks_while_threads_allocate_give_children_that_work(hammer_library, on_fork, hardening, small):  # noqa: F811
     succeed(
         FORKING
         + """
@@ -84,42 +80,16 @@ plan = Plan(threads=3, lives=4, rounds=int(sys.argv[4]), small=int(sys.argv[5]),
 assert hammer(functions(), plan) == 0
 assert DEFAULT.is_valid() and DEFAULT.stats().live == 0
 """,
-        library, on_fork, hardening, 20_000 if small else 4_000, int(small),
+        hammer_library, on_fork, hardening, 20_000 if small else 4_000, int(small),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("expected", [0, 1])
-def test_the_hammer_sees_a_child_that_does_not_have_what_it_should(library, expected):
+def test_the_hammer_sees_a_child_that_does_not_have_what_it_should(hammer_library, expected):  # noqa: F811
     """The positive control: the heap has the other policy than the plan says."""
     succeed(
         FORKING + "assert hammer(functions(), Plan(threads=1, lives=1, rounds=9, forks=1, copies=not copies)) == 1",
-        library, ["copy", "isolate"][expected], "fast",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("hardening", ["fast", "full"])
-def test_a_copied_heap_is_whole_in_the_child_whatever_c_threads_were_about(library, hardening):
-    """Threads that allocate and free without a lock are not stopped by a fork."""
-    succeed(
-        FORKING
-        + """
-import threading
-thread = threading.Thread(target=hammer, args=(functions(), Plan(threads=3, lives=1, rounds=300_000, small=1, seed=5)))
-thread.start()
-forks = 0
-while thread.is_alive() or forks < 10:
-    pid = os.fork()
-    if pid == 0:
-        objects = [capi.malloc(size) for size in range(300) for _ in range(20)] if DEFAULT.is_valid() else []
-        for p in objects:
-            capi.free(p)
-        os._exit(0 if objects and DEFAULT.is_valid() else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-    forks += 1
-thread.join()
-assert DEFAULT.is_valid()
-""",
-        library, "copy", hardening,
+        hammer_library, ["copy", "isolate"][expected], "fast",
     )  # fmt: skip
 
 
@@ -140,3 +110,49 @@ def test_statistics_trim_and_python_threads_go_on_while_c_threads_hammer(hammer)
     assert DEFAULT.is_valid()
     DEFAULT.trim()
     assert DEFAULT.stats().committed == DEFAULT.stats().slab_bytes
+
+
+def test_a_closed_heap_is_given_back_though_threads_that_used_it_live_on():
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(600):  # of at most 256 at a time
+            heap = Heap(f"of request {i}", quarantine=i % 2 * 100)
+            list(pool.map(lambda size, heap=heap: len(SecureBytes(size, heap=heap)), [8, 100, 5000, 20_000]))
+            assert heap.stats().caches > 0
+            del heap
+
+
+@pytest.mark.parametrize("policy", ["isolate", "copy"])
+def test_a_fork_while_c_threads_hammer_gives_a_child_whose_heap_is_whole(hammer_library, policy):  # noqa: F811
+    """They hold no lock on the common path: they go on while copies are made."""
+    succeed(
+        """
+        import sys, threading, secalloc
+        secalloc.configure(on_fork=sys.argv[2])
+        from secalloc import SecureBytes
+        from secalloc_ext.heapobject import DEFAULT
+        from support import capi
+        from support.forking import forked
+        from support.hammer import Plan, functions, load
+        hammer = load(sys.argv[1])
+        broken = []
+        plan = Plan(threads=3, lives=12, rounds=40_000, small=True, seed=17)
+        threads = [threading.Thread(target=lambda: broken.append(hammer(functions(), plan)))]
+        threads[0].start()
+        key = SecureBytes(b"secret")
+        def child():
+            assert DEFAULT.on_fork == "isolate" or key == b"secret"
+            assert DEFAULT.is_valid()
+            mine = [capi.malloc(size) for size in (*range(300), 3_000, 20_000) for _ in range(30)]
+            assert DEFAULT.is_valid()
+            for pointer in mine:
+                capi.free(pointer)
+            DEFAULT.trim()
+            assert DEFAULT.is_valid()
+        forks = 0
+        while threads[0].is_alive():
+            forked(child)
+            forks += 1
+        assert forks > 5 and broken == [0] and key == b"secret" and DEFAULT.is_valid()
+        """,
+        hammer_library, policy,
+    )  # fmt: skip

@@ -20,9 +20,9 @@ def must_run(reason):
         pytest.skip(reason)
 
 
-def outcome_of(attack, kind, *, leaked=False, uid=None):
+def outcome_of(attack, kind, *, leaked=False, uid=None, backend="secretmem"):
     """What the attack did to a process that had all its samples in place."""
-    with Round([VICTIM, kind, "leaked" if leaked else ""], uid) as held:
+    with Round([VICTIM, kind, "leaked" if leaked else "", backend], uid) as held:
         assert held.missing == {}
         held.check_in_place()
         [outcome] = held.attack([attack])

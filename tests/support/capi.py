@@ -15,9 +15,12 @@ SIGNATURES = {
     "usable_size": (c_size_t, c_void_p),
     "owns": (c_int, c_void_p),
     "aligned_alloc": (c_void_p, c_size_t, c_size_t),
+    "guarded_alloc": (c_void_p, c_size_t),
+    "protect": (c_int, c_void_p, c_int),
 }
 
 SIZE_MAX = 2**64 - 1
+NOACCESS, READONLY, READWRITE = range(3)
 
 _name_of = ctypes.pythonapi.PyCapsule_GetName
 _name_of.restype = c_char_p
@@ -44,7 +47,7 @@ def function(name):
 
 malloc, calloc, realloc = function("malloc"), function("calloc"), function("realloc")
 free, usable_size, owns = function("free"), function("usable_size"), function("owns")
-aligned_alloc = function("aligned_alloc")
+aligned_alloc, guarded_alloc, protect = function("aligned_alloc"), function("guarded_alloc"), function("protect")
 
 
 def errno_of(call, *arguments):

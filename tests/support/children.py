@@ -10,12 +10,12 @@ TESTS = Path(__file__).resolve().parent.parent
 SECONDS_MAX = 50  # a hang is a failure; no test waits for it on purpose
 
 
-def run(code, *arguments, environment=None, **options):
+def run(code, *arguments, environment=None, timeout=SECONDS_MAX, **options):
     """Run a program to its end; it can import `support`, and gets secalloc from where it is installed."""
     variables = os.environ | {"PYTHONPATH": str(TESTS), "PYTHONFAULTHANDLER": "", "PYTHONMALLOC": ""}
     return subprocess.run(
         [sys.executable, "-P", "-c", textwrap.dedent(code), *map(str, arguments)],
-        env=variables | (environment or {}), cwd="/", capture_output=True, text=True, timeout=SECONDS_MAX, **options,
+        env=variables | (environment or {}), cwd="/", capture_output=True, text=True, timeout=timeout, **options,
     )  # fmt: skip
 
 
@@ -27,9 +27,9 @@ def succeed(code, *arguments, **options):
     return done.stdout
 
 
-def die(code, *, by, phrase=""):
+def die(code, *, by, phrase="", **options):
     """Run a program that prints "ready" and then dies by the signal `by`, with exactly `phrase` on standard error."""
-    done = run(code)
+    done = run(code, **options)
     assert done.stdout == "ready\n", f"did not get ready\n{done.stdout}\n{done.stderr}"
     assert done.returncode == -by, f"ended with {done.returncode}, not {signal.Signals(by).name}\n{done.stderr}"
     assert done.stderr == phrase

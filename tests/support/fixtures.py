@@ -4,6 +4,7 @@ import gc
 import pytest
 
 from secalloc_ext.heapobject import DEFAULT
+from support.compiler import shared_library
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +20,9 @@ def nothing_leaks():
     assert (after.live, after.live_bytes) == (before.live, before.live_bytes)
     assert DEFAULT.is_valid()
     DEFAULT.trim()  # the memlock limit of an ordinary user is for all heaps
+
+
+@pytest.fixture(scope="module")
+def hammer_library(tmp_path_factory):
+    """hammer.c, compiled."""
+    return shared_library("hammer", tmp_path_factory.mktemp("hammer"))

@@ -280,3 +280,12 @@ long hammer(const struct functions *secalloc, struct plan *plan)
     }
     return broken;
 }
+
+/* Gives back and takes anew `count` objects of `size` bytes, one after the other, `rounds` times: with hardly a lock. */
+void churn(const struct functions *secalloc, void **objects, long count, size_t size, long rounds)
+{
+    for (long i = 0; i < count * rounds; i++) {
+        secalloc->free(objects[i % count]);
+        objects[i % count] = secalloc->malloc(size);
+    }
+}

@@ -1,15 +1,9 @@
 """hammer.c from Python."""
 import ctypes
-import os
-import shlex
-import subprocess
-import sysconfig
 from ctypes import c_int, c_long, c_uint64, c_void_p
-from pathlib import Path
 
 from support import capi
 
-SOURCE = Path(__file__).with_name("hammer.c")
 NAMES = ("malloc", "realloc", "free", "usable_size", "aligned_alloc", "guarded_alloc", "protect")
 
 
@@ -24,21 +18,19 @@ class Plan(ctypes.Structure):
     ]  # fmt: skip
 
 
-def build(folder, *options):
-    """Compile hammer.c, with CFLAGS as the core was compiled with; answers the library's path."""
-    path = Path(folder) / "hammer.so"
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    flags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("CFLAGS", "")), *options]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of a sanitizer
-    subprocess.run([*compiler, *flags, "-shared", "-fPIC", "-pthread", "-o", path, SOURCE], env=environment, check=True)
-    return path
-
-
 def load(library):
     """``hammer(functions, plan)`` of the compiled file: the number of contracts broken; the plan has the rest."""
     function = ctypes.CDLL(str(library)).hammer
     function.argtypes = [ctypes.POINTER(Functions), ctypes.POINTER(Plan)]
     function.restype = ctypes.c_long
+    return function
+
+
+def load_churn(library):
+    """``churn(functions, objects, count, size, rounds)`` of the same file."""
+    function = ctypes.CDLL(str(library)).churn
+    function.argtypes = [ctypes.POINTER(Functions), ctypes.c_void_p, ctypes.c_long, ctypes.c_size_t, ctypes.c_long]
+    function.restype = None
     return function
 
 

@@ -2,6 +2,7 @@
 
 Everything is imported here first: an interpreter below /root cannot be read any more after `become_ordinary_user`.
 """
+import contextlib
 import ctypes
 import os
 import resource
@@ -21,6 +22,7 @@ BPF_JUMP_IF_EQUAL = 0x15
 BPF_RETURN = 0x06
 PROT_NONE, PROT_READ = 0, 1
 MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x4022
+FAILED = 2**64 - 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -68,8 +70,29 @@ def refuse_memfd_secret(code):
     assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0) == 0
 
 
+class NoDescriptorLeft:
+    """While entered, the process has all the descriptors open that RLIMIT_NOFILE allows."""
+
+    def __enter__(self):
+        self.before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.taken = [os.open("/dev/null", os.O_RDONLY)]
+        limit("RLIMIT_NOFILE", 64)
+        with contextlib.suppress(OSError):
+            while True:
+                self.taken.append(os.dup(self.taken[0]))
+
+    def __exit__(self, *exception):
+        for fd in self.taken:
+            os.close(fd)
+        limit("RLIMIT_NOFILE", self.before)
+
+
 class NoMappingLeft:
-    """While entered, the process has as many mappings as vm.max_map_count allows."""
+    """While entered, the process has as many mappings as vm.max_map_count allows; with `and_one_more` it has what
+    mmap(2) allows beyond that, which then fails even where it would need none."""
+
+    def __init__(self, and_one_more=False):
+        self.and_one_more = and_one_more
 
     def __enter__(self):
         with open("/proc/sys/vm/max_map_count") as file:
@@ -80,6 +103,8 @@ class NoMappingLeft:
         while libc.mprotect(address, 4096, PROT_READ) == 0:  # each second page: two mappings more
             address += 8192
         assert address < self.first + self.bytes
+        while self.and_one_more and libc.mmap(None, 4096, PROT_READ, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) != FAILED:
+            pass
 
     def __exit__(self, *exception):
         assert libc.munmap(self.first, self.bytes) == 0

@@ -2,9 +2,11 @@
 import os
 from bisect import bisect_right
 from contextlib import suppress
+from itertools import pairwise
 from typing import NamedTuple
 
 PAGE_BYTES = 4096
+MLOCK_FLAGS = {"lo", "dd", "dc"}  # locked, left out of core dumps, not for forked children
 
 
 class Mapping(NamedTuple):
@@ -12,10 +14,18 @@ class Mapping(NamedTuple):
     end: int
     access: str  # as "rw-s"
     name: str
+    flags: frozenset[str] = frozenset()  # the VmFlags, two letters each
+
+    @property
+    def backend(self):
+        """Whose pages these are, by nothing but what the kernel says; None for memory that is not the core's."""
+        if "secretmem" in self.name:
+            return "secretmem"
+        return "mlock" if not self.name and self.flags >= MLOCK_FLAGS else None
 
     @property
     def is_secret(self):
-        return "secretmem" in self.name
+        return self.backend is not None
 
     @property
     def is_closed(self):
@@ -24,16 +34,25 @@ class Mapping(NamedTuple):
 
 def mappings(pid="self"):
     result = []
-    with open(f"/proc/{pid}/maps") as lines:
+    with open(f"/proc/{pid}/smaps") as lines:
         for line in lines:
-            span, access, _, _, _, *name = line.split(maxsplit=5)
-            start, end = (int(part, 16) for part in span.split("-"))
-            result.append(Mapping(start, end, access, name[0].strip() if name else ""))
+            if line.startswith("VmFlags:"):
+                result[-1] = result[-1]._replace(flags=frozenset(line.split()[1:]))
+            elif not line[0].isupper():  # no field: another mapping begins
+                span, access, _, _, _, *name = line.split(maxsplit=5)
+                start, end = (int(part, 16) for part in span.split("-"))
+                result.append(Mapping(start, end, access, name[0].strip() if name else ""))
     return result
 
 
-def secret_mappings():
-    return [mapping for mapping in mappings() if mapping.is_secret]
+def mapping_count():
+    """How many there are; leaves nothing behind that would itself need one."""
+    with open("/proc/self/maps") as lines:
+        return sum(1 for _ in lines)
+
+
+def secret_mappings(pid="self"):
+    return [mapping for mapping in mappings(pid) if mapping.is_secret]
 
 
 def mapping_at(address):
@@ -41,6 +60,17 @@ def mapping_at(address):
     every = mappings()
     i = bisect_right(every, address, key=lambda mapping: mapping.start) - 1
     return every[i] if i >= 0 and address < every[i].end else None
+
+
+def backend_at(address):
+    """The backend of the page at an address; None where that is not the core's."""
+    around = mapping_at(address)
+    return around and around.backend
+
+
+def gaps():
+    """Where address space begins in which nothing is mapped."""
+    return [one.end for one, following in pairwise(mappings()) if one.end != following.start]
 
 
 def detail_at(address, field):
@@ -59,7 +89,7 @@ def detail_at(address, field):
 
 def flags_at(address):
     """The VmFlags of the mapping around an address, as a set of two-letter words."""
-    return set(detail_at(address, "VmFlags"))
+    return mapping_at(address).flags
 
 
 def protection_key_at(address):

@@ -27,5 +27,9 @@ def in_threads(count, work):
         thread.join()
     while not set(tasks).isdisjoint(os.listdir("/proc/self/task")):
         time.sleep(0.001)
-    if errors:
-        raise errors[0]
+    try:
+        for error in errors:
+            raise error
+    finally:
+        errors.clear()  # else the error, its traceback and this frame keep each other, and what the work held
+        error = None

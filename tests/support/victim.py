@@ -1,6 +1,7 @@
 """The process that the attack tests attack, run as a program: one kind of object, in ordinary and in secret memory.
 
-Arguments: the kind; "leaked" for copies of the secret in ordinary memory, or ""; the user id to run as, or "".
+Arguments: the kind; "leaked" for copies of the secret in ordinary memory, or ""; the backend; the user id to run as,
+or "".
 Of each object samples are looked for, at its start, in its middle and at its end: all of it where it is small. No two
 objects have the same bytes.
 """
@@ -8,7 +9,7 @@ import mmap
 import os
 import sys
 
-from secalloc import SecureBytes
+from secalloc import SecureBytes, configure
 from secalloc.holder import Held, address_of, leak, serve
 
 LARGE_BYTES = 1 << 20
@@ -80,4 +81,6 @@ def hold(kind, leaked):
 
 
 if __name__ == "__main__":
-    serve(lambda: hold(sys.argv[1], sys.argv[2] == "leaked"), sys.argv[3])
+    kind, leaked, backend, uid = sys.argv[1:]
+    configure(backend=backend)
+    serve(lambda: hold(kind, leaked == "leaked"), uid)

@@ -1,0 +1,142 @@
+"""The allocators that secalloc is measured beside, each behind the same small face.
+
+A peer is loaded from the library that the system has, is set up as its own documentation says, and tells its version
+and the file it came from. One that is not there says why instead of taking part.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secalloc_ext import api
+from secalloc_ext.heapobject import Heap
+from secalloc_ext.loops import Peer
+
+__all__ = ["Absent", "Found", "find_peers", "heap_peer"]
+
+POOL_BYTES = 16 << 20  # of the peers that have a pool of fixed size; OpenSSL's gets slower with it
+HARDENED_MALLOC = "SECALLOC_BENCH_HARDENED_MALLOC"  # path of a libhardened_malloc.so
+
+
+@dataclass(frozen=True)
+class Found:
+    """A peer that takes part. `objects_max`: how many live objects it can be asked for."""
+
+    name: str
+    version: str
+    path: str
+    peer: Peer
+    objects_max: int = 10**9
+
+
+@dataclass(frozen=True)
+class Absent:
+    name: str
+    reason: str
+
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+
+def _path(address: int) -> str:
+    """The file that is mapped at an address."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            span, *_, name = line.split(maxsplit=5)
+            first, last = (int(part, 16) for part in span.split("-"))
+            if first <= address < last:
+                return name.strip()
+    return "?"
+
+
+def _found(
+    name: str, version: str, alloc: object, release: object, way: str = "plain", objects_max: int = 10**9
+) -> Found:
+    addresses = _address(alloc), _address(release)
+    return Found(name, version, _path(addresses[0]), Peer(*addresses, way), objects_max)
+
+
+def _secalloc() -> Found:
+    from secalloc import __version__
+
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    capsules = (api.__pyx_capi__[f"secalloc_{function}"] for function in ("malloc", "free"))
+    alloc, release = (pointer_of(capsule, name_of(capsule)) for capsule in capsules)
+    return Found("secalloc", __version__, api.__file__ or "?", Peer(alloc, release))
+
+
+def heap_peer(name: str, heap: Heap) -> Found:
+    """secalloc again, in a heap with other options."""
+    return Found(name, _secalloc().version, api.__file__ or "?", Peer(heap=heap))
+
+
+def _glibc() -> Found:
+    libc = ctypes.CDLL("libc.so.6")
+    libc.gnu_get_libc_version.restype = ctypes.c_char_p
+    version = libc.gnu_get_libc_version().decode()
+    return _found("malloc + explicit_bzero", version, libc.malloc, libc.free, "wiping")
+
+
+def _libsodium() -> Found:
+    sodium = ctypes.CDLL("libsodium.so.23")
+    sodium.sodium_version_string.restype = ctypes.c_char_p
+    if sodium.sodium_init() < 0:
+        raise OSError("sodium_init() failed")
+    version = sodium.sodium_version_string().decode()
+    return _found("libsodium", version, sodium.sodium_malloc, sodium.sodium_free, objects_max=1000)
+
+
+def _openssl() -> Found:
+    crypto = ctypes.CDLL("libcrypto.so.3")
+    crypto.OpenSSL_version.restype = ctypes.c_char_p
+    if crypto.CRYPTO_secure_malloc_init(ctypes.c_size_t(POOL_BYTES), ctypes.c_size_t(16)) < 1:
+        raise OSError("CRYPTO_secure_malloc_init() failed")
+    version = crypto.OpenSSL_version(0).decode()
+    return _found("OpenSSL secure heap", version, crypto.CRYPTO_secure_malloc, crypto.CRYPTO_secure_clear_free, "at")
+
+
+def _libgcrypt() -> Found:
+    init_secmem, finished = 24, 38  # GCRYCTL_INIT_SECMEM, GCRYCTL_INITIALIZATION_FINISHED
+    gcrypt = ctypes.CDLL("libgcrypt.so.20")
+    gcrypt.gcry_check_version.restype = ctypes.c_char_p
+    version = gcrypt.gcry_check_version(None).decode()
+    gcrypt.gcry_control(init_secmem, POOL_BYTES, 0)
+    gcrypt.gcry_control(finished, 0)
+    return _found("libgcrypt", version, gcrypt.gcry_malloc_secure, gcrypt.gcry_free, objects_max=10_000)
+
+
+def _hardened_malloc() -> Found:
+    path = os.environ.get(HARDENED_MALLOC)
+    if path is None:
+        raise OSError(f"{HARDENED_MALLOC} names no libhardened_malloc.so; it wipes by itself")
+    library = ctypes.CDLL(path)
+    return _found("hardened_malloc", "as built", library.malloc, library.free)
+
+
+def _mimalloc() -> Found:
+    library = ctypes.CDLL("libmimalloc.so.2")
+    version = str(library.mi_version())
+    return _found("mimalloc + explicit_bzero", version, library.mi_malloc, library.mi_free, "wiping")
+
+
+_MAKERS: dict[str, Callable[[], Found]] = {
+    "secalloc": _secalloc, "malloc + explicit_bzero": _glibc, "mimalloc + explicit_bzero": _mimalloc,
+    "hardened_malloc": _hardened_malloc, "libgcrypt": _libgcrypt, "OpenSSL secure heap": _openssl,
+    "libsodium": _libsodium,
+}  # fmt: skip
+
+
+def find_peers() -> list[Found | Absent]:
+    """All of them, secalloc first; those that cannot take part with the reason."""
+    found: list[Found | Absent] = []
+    for name, make in _MAKERS.items():
+        try:
+            found.append(make())
+        except (OSError, AttributeError) as error:
+            found.append(Absent(name, str(error)))
+    return found

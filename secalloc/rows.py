@@ -1,0 +1,208 @@
+"""What `secalloc bench` measures: each row a cost of ours beside the same of another's, with its target.
+
+A ratio below 1 is in our favour. `target` is what the project wants, `must` what it may not miss.
+"""
+from __future__ import annotations
+
+import hmac
+import threading
+import timeit
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from secalloc import Heap, SecureBytes
+from secalloc.measure import Measured, Sample, compare
+from secalloc.peers import Absent, Found, find_peers
+from secalloc_ext.loops import Peer, Stand
+
+__all__ = ["Row", "rows"]
+
+SIZES = (16, 32, 64, 128, 256, 512, 1024)
+LARGER = (4096, 16384, 65536)
+BATCH = 1000
+MILLION = 10**6
+# Of peers that are slower by orders of magnitude: rounds are shorter by as much.
+PEER_GOALS = {
+    "hardened_malloc": (0.4, 0.7, 1), "libsodium": (1 / 1500, 1 / 1000, 1000),
+    "OpenSSL secure heap": (1 / 50, 1 / 30, 50), "libgcrypt": (1 / 3, 1 / 2, 10),
+    "mimalloc + explicit_bzero": (1.0, 1.5, 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """`measure(rounds)` does it; `unit` is of both costs; `skipped` says why it cannot be done here."""
+
+    group: str
+    what: str
+    against: str
+    unit: str
+    target: float
+    must: float
+    measure: Callable[[int], Measured] | None = None
+    skipped: str | None = None
+
+
+# --- C functions ------------------------------------------------------------------------------------------------------
+
+def _pairs(size: int) -> int:
+    return max(100, min(20_000, (8 << 20) // size))
+
+
+def _pair(peer: Peer, size: int, fewer: int = 1) -> Sample:
+    count = max(20, _pairs(size) // fewer)
+    return lambda: peer.pair(size, count) / count
+
+
+def _batch(peer: Peer, size: int, fewer: int = 1) -> Sample:
+    live = max(10, BATCH // fewer)
+    stand = Stand(peer, size, live)
+    rounds = max(1, _pairs(size) // live)
+    return lambda: stand.batch(rounds) / rounds / live
+
+
+def _churn(peer: Peer, size: int) -> Sample:
+    """The first sample, which `compare` does not count, puts a million objects there."""
+    stand = Stand(peer, size, MILLION)
+    return lambda: stand.churn(1) / MILLION
+
+
+def _hand_over(peer: Peer, size: int) -> Sample:
+    count = 100_000
+    return lambda: peer.hand_over(size, count) / count
+
+
+def _threads(peer: Peer, size: int, threads: int) -> Sample:
+    """Nanoseconds an operation, of `threads` at once, each on objects of its own."""
+    stands = [Stand(peer, size, BATCH, seed=i) for i in range(threads)]
+    rounds = 200
+
+    def sample() -> float:
+        gate = threading.Barrier(threads)
+        times: list[float] = []
+
+        def work(stand: Stand) -> None:
+            gate.wait()
+            times.append(stand.batch(rounds))
+
+        workers = [threading.Thread(target=work, args=[stand]) for stand in stands]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return max(times) / rounds / BATCH / threads
+
+    return sample
+
+
+def _c_rows(ours: Peer, glibc: Found) -> Iterator[Row]:
+    def row(group: str, what: str, sample: Callable[..., Sample], goals: tuple[float, float], *arguments: int) -> Row:
+        return Row(group, what, glibc.name, "ns", *goals, lambda rounds: compare(
+            sample(ours, *arguments), sample(glibc.peer, *arguments), rounds))  # fmt: skip
+
+    for size in SIZES:
+        yield row("one object at a time", f"{size} B", _pair, (1.0, 1.5), size)
+    for size in SIZES:
+        yield row("1,000 live, scattered frees", f"{size} B", _batch, (1.0, 1.5), size)
+    for size in LARGER:
+        yield row("one object at a time", f"{size} B", _pair, (1.2, 1.4), size)
+    yield row("1,000,000 live, replaced", "32 B", _churn, (0.75, 1.0), 32)
+    yield row("made in one thread, freed in another", "32 B", _hand_over, (0.5, 1.0), 32)
+    yield Row("two threads", "32 B", "one thread", "ns", 1 / 1.9, 1 / 1.7, lambda rounds: compare(
+        _threads(ours, 32, 2), _threads(ours, 32, 1), rounds))  # fmt: skip
+
+
+def _peer_rows(ours: Peer, others: list[Found | Absent]) -> Iterator[Row]:
+    for other in others:
+        target, must, fewer = PEER_GOALS[other.name]
+        for group, sample in (("one object at a time", _pair), ("1,000 live, scattered frees", _batch)):
+            if isinstance(other, Absent):
+                yield Row(group, "32 B", other.name, "ns", target, must, skipped=other.reason)
+            else:
+                yield Row(group, "32 B", other.name, "ns", target, must, _against(ours, other, sample, fewer))
+
+
+def _against(ours: Peer, other: Found, sample: Callable[..., Sample], fewer: int) -> Callable[[int], Measured]:
+    return lambda rounds: compare(sample(ours, 32), sample(other.peer, 32, fewer), rounds)
+
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+def _statement(statement: str, count: int = 20_000, **names: object) -> Sample:
+    timer = timeit.Timer(statement, globals=names)
+    return lambda: timer.timeit(count) / count * 1e9
+
+
+def _python_rows() -> Iterator[Row]:
+    key, plain, source = SecureBytes(32), bytearray(32), bytes(range(32))
+    same = {"key": SecureBytes(source), "other": SecureBytes(source)}
+    alike = {"key": bytearray(source), "other": bytearray(source), "equal": hmac.compare_digest}
+    for what, theirs, statement in (
+        ("SecureBytes(32)", "bytearray(32)", "make(32)"),
+        ("SecureBytes(b)", "bytearray(b)", "make(source)"),
+    ):
+        yield Row("Python", what, theirs, "ns", 0.8, 1.0, _statements(
+            (statement, {"make": SecureBytes, "source": source}), (statement, {"make": bytearray, "source": source})))
+    for what, statement in (("key[4:12]", "key[4:12]"), ("key[7]", "key[7]"), ("memoryview(key)", "memoryview(key)")):
+        yield Row("Python", what, "bytearray", "ns", 1.0, 1.3,
+                  _statements((statement, {"key": key}), (statement, {"key": plain})))  # fmt: skip
+    yield Row("Python", "key == other", "hmac.compare_digest", "ns", 1.0, 1.3,
+              _statements(("key == other", same), ("equal(key, other)", alike)))  # fmt: skip
+
+
+Timed = tuple[str, dict[str, object]]  # a statement and the names in it
+
+
+def _statements(ours: Timed, theirs: Timed) -> Callable[[int], Measured]:
+    return lambda rounds: compare(_statement(ours[0], **ours[1]), _statement(theirs[0], **theirs[1]), rounds)
+
+
+def _array_rows() -> Iterator[Row]:
+    try:
+        import numpy as np
+
+        import secalloc.numpy as snp
+    except ImportError as error:
+        yield Row("a * 2 + 1", "arrays", "numpy's allocator", "ns", 0.9, 1.1, skipped=str(error))
+        return
+    for size, label in ((4 << 10, "4 KiB"), (1 << 20, "1 MiB"), (64 << 20, "64 MiB")):
+        count = max(1, min(2000, (16 << 20) // size))
+
+        def measure(rounds: int, size: int = size, count: int = count) -> Measured:
+            plain, secret = np.ones(size // 8), snp.ones(size // 8)
+            theirs = _statement("a * 2 + 1", count, a=plain)
+            inner = _statement("a * 2 + 1", count, a=secret)
+
+            def ours() -> float:
+                with snp.secure_arrays():
+                    return inner()
+
+            return compare(ours, theirs, rounds)
+
+        yield Row("a * 2 + 1", label, "numpy's allocator", "ns", 0.9, 1.1, measure)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+def _committed_per_object(rounds: int) -> Measured:
+    """Not a matter of time: bytes of secret memory for each live object of 32 bytes, beside the bytes themselves."""
+    heap = Heap("density")
+    kept = [SecureBytes(32, heap=heap) for _ in range(200_000)]
+    each = heap.stats().committed / len(kept)
+    return Measured(each, 1.0, each, each, each)
+
+
+def _memory_rows() -> Iterator[Row]:
+    yield Row("memory", "committed for each live object of 32 B", "1 byte", "B", 48, 56, _committed_per_object)
+
+
+def rows() -> Iterator[Row]:
+    """All rows that there are, in the order of the table."""
+    secalloc, glibc, *others = find_peers()
+    if isinstance(secalloc, Absent) or isinstance(glibc, Absent):
+        raise OSError("neither secalloc nor libc can be measured here")
+    yield from _c_rows(secalloc.peer, glibc)
+    yield from _peer_rows(secalloc.peer, others)
+    yield from _python_rows()
+    yield from _array_rows()
+    yield from _memory_rows()

@@ -1,0 +1,17 @@
+"""C files of the tests, compiled by the interpreter's own compiler."""
+import os
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+
+
+def shared_library(name, folder):
+    """``support/<name>.c`` as a library in `folder`, compiled with CFLAGS as the core was; its path."""
+    path = Path(folder) / f"{name}.so"
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
+    flags = ["-O2", *shlex.split(os.environ.get("CFLAGS", "")), "-shared", "-fPIC", "-pthread"]
+    source = Path(__file__).with_name(f"{name}.c")
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of a sanitizer
+    subprocess.run([*compiler, *flags, "-o", path, source], env=environment, check=True)
+    return path
