@@ -19,7 +19,7 @@ was freed since is wiped, what was made since is zero, with a canary, and every 
 in whichever cache or quarantine it was. What another thread writes into its objects meanwhile may be half copied.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport (
@@ -29,7 +29,8 @@ from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_sett
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, state_load, wipe_slot
+from secalloc_ext.prim cimport (
+    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, copy_while_in_use, fatal_error, state_load, wipe_slot)
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -44,11 +45,6 @@ cdef enum:
 cdef size_t piece_offset(const frame_t *frame, const frame_t *first) noexcept nogil:
     """Where the piece lies in its chunk's shadow, in which pieces adjoin."""
     return 0 if first.chunk_pieces == 1 else <size_t>(frame - first) * frame.piece_bytes
-
-
-cdef void copy_while_in_use(uint8_t *copy, const uint8_t *object, size_t size) noexcept nogil:
-    """The one place that reads what another thread may be writing: a data race by intent."""
-    memcpy(copy, object, size)
 
 
 # Two bitmaps behind a slab's states: slots that were copied, and those of them whose canary was whole at that time.
