@@ -3,7 +3,8 @@
 from libc.string cimport memset
 from secalloc_ext.cache cimport cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_piece
-from secalloc_ext.frame cimport KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, frame_is_slab, frame_t
+from secalloc_ext.frame cimport (
+    KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, account_is_locked, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.large cimport large_is_valid
 from secalloc_ext.pieces cimport PIECE_SIZES
@@ -23,7 +24,7 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     stats.committed = heap.account.committed
     stats.committed_peak = heap.account.committed_peak
     stats.limit = heap.account.limit
-    stats.locked = heap.account.locked
+    stats.locked = account_is_locked(&heap.account)
     stats.protection_key = heap.account.key if heap.account.key > 0 else 0
     stats.chunks = heap.account.chunks
     stats.large_live = heap.large.live
@@ -62,9 +63,9 @@ cdef bint pieces_add_up(heap_t *heap, audit_t *stats) noexcept nogil:
     cdef bint valid = True
     while frame != NULL:
         slabs += frame_is_slab(frame)
-        free += frame.kind == KIND_PIECE
-        kept += frame.kind == KIND_LARGE_FREE
-        if frame.kind == KIND_LARGE:
+        free += frame_kind(frame) == KIND_PIECE
+        kept += frame_kind(frame) == KIND_LARGE_FREE
+        if frame_kind(frame) == KIND_LARGE:
             live += 1
             live_bytes += frame.object_bytes
             valid = valid and large_is_valid(frame)
@@ -89,7 +90,7 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     for i in range(PIECE_SIZES):
         frame = heap.pieces.free[i]
         while frame != NULL:
-            valid = valid and frame.kind == KIND_PIECE and frame.account == &heap.account
+            valid = valid and frame_kind(frame) == KIND_PIECE and frame.account == &heap.account
             frame = frame.next
     cache = heap.caches
     while cache != NULL:

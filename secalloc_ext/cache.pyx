@@ -186,7 +186,8 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
         return True
     lock_take(&heap.account.lock)
     slab = <frame_t *>atomic_load_pointer(<void **>&bin.hint)
-    loaded = (slab != NULL and frame_is_slab(slab) and slab.owner == cache and slab.bin == bin_index
+    loaded = (slab != NULL and frame_is_slab(slab) and atomic_load_pointer(&slab.owner) == cache
+              and slab.bin == bin_index
               and bin_load(cache, bin, slab, 1))
     if not loaded:
         atomic_store_pointer(<void **>&bin.hint, NULL)
@@ -215,11 +216,11 @@ cdef void cache_flush(cache_t *cache) noexcept nogil:
 
 cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil:
     """Where a heap can be closed, another thread then empties the bins while this one may be freeing."""
-    cache.thread = thread if cache.heap.index == 0 else <const void *>cache
+    atomic_store_pointer(<void **>&cache.thread, <void *>thread if cache.heap.index == 0 else <void *>cache)
 
 
 cdef void cache_leave(cache_t *cache) noexcept nogil:
     """The cache's thread is gone; the next that comes adopts it."""
-    cache.thread = cache
+    atomic_store_pointer(<void **>&cache.thread, cache)
     cache.next_idle = cache.heap.idle
     cache.heap.idle = cache

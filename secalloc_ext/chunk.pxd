@@ -3,12 +3,13 @@ from libc.stdint cimport uint8_t, uint32_t
 from secalloc_ext.frame cimport account_t, frame_t
 
 cdef struct reservation_t:
+    # `base` and `frames` are constant once `bytes` is not 0: read that, or `used`, first, with acquire.
     uint8_t *base
     size_t bytes
     frame_t *frames        # one record a frame
     size_t used            # bytes from base to the end of the last frame ever used: where records can be read
 
-cdef reservation_t reservation                                             # set once by chunk_init, then constant
+cdef reservation_t reservation                                             # set once by chunk_init; `used` grows
 
 cdef int chunk_init(size_t bytes) noexcept nogil                           # ERROR_*; idempotent
 cdef void *chunk_metadata(size_t size, int *error) noexcept nogil          # zeroed, for thread caches; never given back

@@ -23,13 +23,14 @@ Invariants
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
-from secalloc_ext.frame cimport KIND_INHERITED, KIND_PIECE, KIND_UNUSED, account_t, frame_t
+from secalloc_ext.frame cimport KIND_INHERITED, KIND_PIECE, KIND_UNUSED, account_t, frame_kind, frame_mark, frame_t
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
     DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_MAP_COUNT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT,
-    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
+    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, atomic_load_acquire, atomic_load_pointer, atomic_store_pointer,
+    atomic_store_release, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
 
 cdef enum:
@@ -96,7 +97,7 @@ cdef int reserve_all(size_t bytes) noexcept nogil:
             region_init(&caches, end, for_caches)
             reservation.frames = <frame_t *>records.base
             reservation.base = <uint8_t *>((<size_t>objects + FRAME_BYTES - 1) & ~<size_t>(FRAME_BYTES - 1))
-            reservation.bytes = bytes
+            atomic_store_release(<uint64_t *>&reservation.bytes, bytes)
             return ERROR_NONE
         if objects != NULL:
             mapping_unreserve(objects, bytes + FRAME_BYTES + PAGE_BYTES)
@@ -194,7 +195,7 @@ cdef frame_t *range_new(size_t index, size_t length, int *error) noexcept nogil:
         error[0] = region_grow(&details, end * DETAIL_BYTES)
     if error[0] != ERROR_NONE:
         return NULL
-    reservation.used = end << FRAME_SHIFT
+    atomic_store_release(<uint64_t *>&reservation.used, end << FRAME_SHIFT)
     return range_at(index, length)
 
 
@@ -280,9 +281,13 @@ cdef frame_t *chunk_frame(uint32_t index) noexcept nogil:
 cdef frame_t *chunk_piece(const account_t *account, frame_t *since) noexcept nogil:
     """Go through the records of an account's mapped pieces: the first for NULL, else the next; NULL behind the last."""
     cdef frame_t *frame = reservation.frames if since == NULL else since + 1
-    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
+    cdef frame_t *end = reservation.frames + (atomic_load_acquire(<uint64_t *>&reservation.used) >> FRAME_SHIFT)
+    cdef uint16_t kind
     while frame < end:
-        if frame.account == account and frame.kind != KIND_UNUSED and frame.kind != KIND_INHERITED:
+        # In this order: a frame that another heap takes over at the moment has its account before its kind.
+        kind = frame_kind(frame)
+        if kind != KIND_UNUSED and kind != KIND_INHERITED and atomic_load_pointer(
+                <void **>&frame.account) == <const void *>account:
             return frame
         frame += 1
     return NULL
@@ -293,12 +298,12 @@ cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece
     cdef size_t index = <size_t>(frame - reservation.frames)
     frame.start = start
     frame.piece_bytes = piece
-    frame.account = account
+    atomic_store_pointer(<void **>&frame.account, account)
     frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
     frame.chunk_first = first.chunk_first
     frame.care = <uint16_t>account.care
-    frame.kind = KIND_PIECE
+    frame_mark(frame, KIND_PIECE)
 
 
 cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_t alignment,
@@ -362,7 +367,7 @@ cdef int chunk_release(frame_t *frame) noexcept nogil:
     if error != ERROR_NONE:
         return error
     for i in range(count):
-        frame[i].kind = KIND_UNUSED
+        frame_mark(frame + i, KIND_UNUSED)
         frame[i].start = NULL
     account.chunks -= 1
     account.committed -= piece * count

@@ -22,12 +22,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
-from secalloc_ext.frame cimport KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_is_slab, frame_t
+from secalloc_ext.frame cimport (
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind,
+    frame_mark, frame_t)
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
-from secalloc_ext.prim cimport ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, state_load, wipe_slot
+from secalloc_ext.prim cimport (
+    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, atomic_load_16_relaxed, wipe_slot)
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -60,7 +63,7 @@ cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
     cdef uint16_t state
     cdef size_t size, attempt
     for attempt in range(TRIES):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         if not state & STATE_LIVE:
             break
         size = state & STATE_SIZE
@@ -77,8 +80,8 @@ cdef bint copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
     """False where what is closed cannot be opened for it."""
     cdef uint32_t i
     cdef bint closed, was_open
-    if frame.kind == KIND_LARGE:
-        closed = frame.access == ACCESS_NONE or frame.account.locked
+    if frame_kind(frame) == KIND_LARGE:
+        closed = frame.access == ACCESS_NONE or account_is_locked(frame.account)
         if closed and heaplock_expose(frame) != ERROR_NONE:
             return False
         memcpy(shadow, frame.start, frame.piece_bytes)
@@ -102,7 +105,7 @@ cdef void adopt_slots(frame_t *slab) noexcept nogil:
     cdef uint8_t *slot
     cdef uint8_t *slack
     for i in range(slab.slots):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         slot = slab.start + i * slot_bytes
         copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
         whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1
@@ -189,11 +192,11 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
             fatal_error("copied pages cannot be moved")
         if frame_is_slab(frame):
             adopt_slots(frame)
-        if (heap.account.locked or frame.kind in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
+        if (account_is_locked(&heap.account) or frame_kind(frame) in (KIND_LARGE, KIND_LARGE_FREE)) and heaplock_settle(
                 frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         # Another thread was about to free it, and is not here to end that; the copy is zero.
-        if frame.kind == KIND_LARGE_FREE and first.chunk_used != 0:
+        if frame_kind(frame) == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
@@ -213,7 +216,7 @@ cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
     cdef frame_t *frame = chunk_piece(&heap.account, NULL)
     cdef cache_t *cache = heap.caches
     while frame != NULL:
-        frame.kind = KIND_INHERITED
+        frame_mark(frame, KIND_INHERITED)
         frame = chunk_piece(&heap.account, frame)
     heap.account.committed = heap.account.committed_peak = heap.account.chunks = 0
     if large_init(&heap.large, heap.retain, heap.large.quarantine_places) != ERROR_NONE:

@@ -1,6 +1,7 @@
 """Layer 2: the records that say what lies where; types and their one-line rules. `chunk` keeps them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from secalloc_ext.prim cimport lock_t
+from secalloc_ext.prim cimport (
+    atomic_load_16_acquire, atomic_load_32_relaxed, atomic_store_16_release, lock_t)
 
 cdef enum kind_t:
     KIND_UNUSED = 0      # nothing mapped here, or the inside of a large object
@@ -24,9 +25,10 @@ cdef struct account_t:     # what a heap is charged: committed = sum of piece_by
     size_t limit           # bytes; 0: none
     size_t committed       # bytes of secret pages mapped, touched or not; what RLIMIT_MEMLOCK is charged
     size_t committed_peak, chunks
-    bint locked            # by heaplock: nobody but the threads that are let in may touch the objects
-    bint pinned            # locked, and open all the same, until the last view is gone
-    int key                # the protection key that locks it; KEY_NONE: mprotect(2) does; KEY_UNKNOWN: never locked
+    # These four are written under the lock, and read without it: atomic, relaxed.
+    uint32_t locked        # by heaplock: nobody but the threads that are let in may touch the objects
+    uint32_t pinned        # locked, and open all the same, until the last view is gone
+    int key                # the protection key that locks it; KEY_NONE: mprotect(2) does; KEY_UNASKED: never locked
     uint32_t openings      # blocks that let a thread in, all threads
 
 cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free reads is in the first
@@ -34,17 +36,17 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint64_t *bitmap       # slab: bit set = slot free and not in a thread cache; bits past the last slot always set
     uint16_t *states       # slab: 0 = free, STATE_LIVE | size
     uint64_t canary        # the slab's or the large object's secret; no byte of it is zero
-    void *owner            # slab: the thread cache that may take slots from it
+    void *owner            # slab: the thread cache that may take slots from it; atomic, see word_came_free of `heap`
     uint32_t reciprocal    # slab: 2**31 / (slot_bytes / 16), rounded up
     uint32_t slot_bytes
     uint32_t slots
-    uint16_t bin
-    uint16_t kind          # kind_t; written last, with release
+    uint16_t bin           # atomic, relaxed, as `owner`
+    uint16_t kind          # kind_t; by frame_kind and frame_mark
     uint16_t care          # as the account's
     uint16_t guarded       # large: the object ends at the trailing guard page
     uint32_t access        # large: access_t, what its pages allow at present, but for the heap's lock
     size_t object_bytes    # large: the requested size
-    account_t *account
+    account_t *account     # atomic: whoever walks all frames meets those of other heaps; frame_kind is read first
     frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache
     frame_t *previous
     size_t piece_bytes     # mapped bytes from start on, whole pages
@@ -54,5 +56,19 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint8_t *shadow        # during a fork: the chunk's copy for the child
 
 
+cdef inline uint16_t frame_kind(const frame_t *frame) noexcept nogil:
+    """What the frame is at present, and with that, all that was written to its record before it became so."""
+    return atomic_load_16_acquire(&frame.kind)
+
+
+cdef inline void frame_mark(frame_t *frame, uint16_t kind) noexcept nogil:
+    atomic_store_16_release(&frame.kind, kind)
+
+
 cdef inline bint frame_is_slab(const frame_t *frame) noexcept nogil:
-    return frame.kind == KIND_SLAB or frame.kind == KIND_SLAB_LOCKED
+    cdef uint16_t kind = frame_kind(frame)
+    return kind == KIND_SLAB or kind == KIND_SLAB_LOCKED
+
+
+cdef inline bint account_is_locked(const account_t *account) noexcept nogil:
+    return atomic_load_32_relaxed(&account.locked) != 0

@@ -18,10 +18,11 @@ from posix.signal cimport siginfo_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.chunk cimport reservation
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, frame_is_slab, frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_slab,
+    frame_kind, frame_t)
 from secalloc_ext.large cimport large_object
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ
-from secalloc_ext.prim cimport FRAME_BYTES, FRAME_SHIFT, state_load
+from secalloc_ext.prim cimport FRAME_BYTES, FRAME_SHIFT, atomic_load_16_relaxed
 from secalloc_ext.signals cimport handler_chain, handler_install, handler_t
 from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE
 
@@ -99,16 +100,16 @@ cdef frame_t *frame_around(const uint8_t *p) noexcept nogil:
     cdef frame_t *here = reservation.frames + (<size_t>(p - reservation.base) >> FRAME_SHIFT)
     cdef frame_t *before = here
     cdef size_t behind = FAR_BYTES
-    if here < end and here.kind == KIND_INHERITED:
+    if here < end and frame_kind(here) == KIND_INHERITED:
         return here
-    while before >= reservation.frames and (before >= end or before.kind == KIND_UNUSED or before.start > p):
+    while before >= reservation.frames and (before >= end or frame_kind(before) == KIND_UNUSED or before.start > p):
         before -= 1
     if before >= reservation.frames:
         if p < before.start + before.piece_bytes:
             return before
         behind = <size_t>(p - (before.start + before.piece_bytes))
     # In a hole. What lies on its other side begins in this frame, or not at all beside it.
-    if here < end and here.kind != KIND_UNUSED and here.start > p and <size_t>(here.start - p) <= behind:
+    if here < end and frame_kind(here) != KIND_UNUSED and here.start > p and <size_t>(here.start - p) <= behind:
         return here
     return before if behind < FAR_BYTES else NULL
 
@@ -131,7 +132,7 @@ cdef void add_slab(line_t *line, const frame_t *slab, const uint8_t *p) noexcept
         index = <size_t>(p - slab.start) // slab.slot_bytes if slab.slot_bytes > 0 else 0
     if index >= slab.slots:
         index = slab.slots - 1
-    state = state_load(slab.states + index)
+    state = atomic_load_16_relaxed(slab.states + index)
     if state & STATE_LIVE:
         add_place(line, p, slab.start + index * slab.slot_bytes, state & STATE_SIZE)
         add(line, b"an object of ")
@@ -145,7 +146,7 @@ cdef void add_slab(line_t *line, const frame_t *slab, const uint8_t *p) noexcept
 
 
 cdef void add_object(line_t *line, const frame_t *object, const uint8_t *p) noexcept nogil:
-    if object.kind == KIND_LARGE_FREE:
+    if frame_kind(object) == KIND_LARGE_FREE:
         add_place(line, p, object.start, object.piece_bytes)
         add(line, b"a freed large object")
         return
@@ -159,13 +160,13 @@ cdef const char *reason(const frame_t *frame, const uint8_t *p) noexcept nogil:
     """Why the access was none."""
     if not frame.start <= p < frame.start + frame.piece_bytes:
         return b"guard page"
-    if frame.kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE_FREE:
         return b"use after free"
-    if frame.account.locked:
+    if account_is_locked(frame.account):
         return b"the heap is locked"
-    if frame.kind == KIND_LARGE and frame.access == ACCESS_NONE:
+    if frame_kind(frame) == KIND_LARGE and frame.access == ACCESS_NONE:
         return b"noaccess"
-    if frame.kind == KIND_LARGE and frame.access == ACCESS_READ:
+    if frame_kind(frame) == KIND_LARGE and frame.access == ACCESS_READ:
         return b"readonly"
     return b"not allowed"
 
@@ -175,9 +176,9 @@ cdef void describe(line_t *line, const uint8_t *p) noexcept nogil:
     if frame == NULL:
         add(line, b" in secret address space where nothing is")
         return
-    if frame.kind == KIND_INHERITED:
+    if frame_kind(frame) == KIND_INHERITED:
         add(line, b" of what the parent process has in heap \"")
-    elif frame.kind == KIND_PIECE:
+    elif frame_kind(frame) == KIND_PIECE:
         add_place(line, p, frame.start, frame.piece_bytes)
         add(line, b"unused pages in heap \"")
     else:
@@ -188,7 +189,7 @@ cdef void describe(line_t *line, const uint8_t *p) noexcept nogil:
         add(line, b" in heap \"")
     add(line, (<const heap_t *>frame.account).name)
     add(line, b"\": ")
-    add(line, <const char *>b"isolated by fork" if frame.kind == KIND_INHERITED else reason(frame, p))
+    add(line, <const char *>b"isolated by fork" if frame_kind(frame) == KIND_INHERITED else reason(frame, p))
 
 
 cdef void report_then(int number, siginfo_t *info, void *context) noexcept nogil:

@@ -16,25 +16,26 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from secalloc_ext.cache cimport (
     HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
-from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
+from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
-    frame_is_slab, frame_t)
+    account_is_locked, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
-    heaplock_close, heaplock_enter, heaplock_force, heaplock_leave, heaplock_open, heaplock_peek, heaplock_restore,
-    heaplock_unforce, heaplock_unpeek, heaplock_unpin)
+    heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
+    large_alloc, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_pointer, atomic_store_pointer, bits_first, fatal_error,
-    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
-from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
+    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
+    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
+    fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
+from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
     STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
+from secalloc_ext.upkeep cimport upkeep_reclaim
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
@@ -171,7 +172,7 @@ cdef cache_t *heap_thread_after_fork(heap_t *heap) noexcept nogil:
 cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
     """Whether this thread may touch the heap's objects."""
     cdef const thread_t *thread = secalloc_thread
-    return not heap.account.locked or thread != NULL and thread.openings[heap.index] > 0
+    return not account_is_locked(&heap.account) or thread != NULL and thread.openings[heap.index] > 0
 
 
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
@@ -182,7 +183,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
         error = heaplock_close(&heap.account)
     else:
         error = heaplock_open(&heap.account)
-    heap.route = HEAPS_MAX if heap.account.locked else heap.index
+    atomic_store_32_relaxed(&heap.route, HEAPS_MAX if account_is_locked(&heap.account) else heap.index)
     lock_drop(&heap.account.lock)
     return error
 
@@ -232,20 +233,6 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
     return slot_open(bin.base + bit * <size_t>bin.slot_bytes, bin.states + bit, bin.canary, bin.slot_bytes, size)
 
 
-cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The account's lock is
-    held, as any thread may come here for want of memory while another is locking the heap."""
-    cdef size_t place
-    cdef uint32_t index = 0
-    cdef frame_t *slab
-    if heap.account.locked:
-        return
-    for place in range(quarantine_places(&heap.quarantine)):
-        slab = quarantine_pull(&heap.quarantine, place, &index)
-        if slab != NULL:
-            slot_give(slab, index)
-
-
 cdef void trim_others(heap_t *heap) noexcept nogil:
     """The system's limits are for all heaps: what the others keep for reuse must not starve this one."""
     cdef heap_t *other = <heap_t *>atomic_load_pointer(<void **>&heap.next_heap)
@@ -257,11 +244,7 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
 cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexcept nogil:
     """After an allocation that failed with `error`: give up what is kept for reuse, this thread's slabs of other
     classes included, but for `keep` bytes that can become slabs."""
-    lock_take(&heap.account.lock)
-    quarantine_end(heap)
-    cache_flush(cache)
-    caches_tidy(heap, keep)
-    lock_drop(&heap.account.lock)
+    upkeep_reclaim(heap, cache, keep, False)
     if error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
         trim_others(heap)
 
@@ -305,7 +288,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
         return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     if likely(thread != NULL and heap != NULL):
-        cache = thread.caches[heap.route]
+        cache = thread.caches[atomic_load_32_relaxed(&heap.route)]
         if likely(cache != NULL and cache.bins[bin_index].word != 0 and rng_is_ready(&cache.rng)):
             return bin_pop(cache, &cache.bins[bin_index], size)
     return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
@@ -330,8 +313,9 @@ cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
 
 cdef inline frame_t *frame_at(const void *p) noexcept nogil:
     """The record of the frame in which `p` lies; ends the process for an address that was never ours."""
+    cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
     cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
-    if unlikely(offset >= reservation.used):
+    if unlikely(offset >= used):
         fatal_error("pointer was not allocated here")
     return reservation.frames + (offset >> FRAME_SHIFT)
 
@@ -340,7 +324,7 @@ cdef void word_came_free(frame_t *slab) noexcept nogil:
     """After a free: all slots of one bitmap word are free. The slab may have been retired since: hints only."""
     cdef cache_t *owner = <cache_t *>atomic_load_pointer(&slab.owner)
     cdef heap_t *heap = owner.heap
-    atomic_store_pointer(<void **>&owner.bins[slab.bin].hint, slab)
+    atomic_store_pointer(<void **>&owner.bins[atomic_load_16_relaxed(&slab.bin)].hint, slab)
     if atomic_add_relaxed(&heap.words_freed, 1) >= TIDY_WORDS:
         lock_take(&heap.account.lock)
         caches_tidy(heap, heap.retain)
@@ -382,11 +366,11 @@ cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
 
 cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
     """What is no slot of an open heap."""
-    if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE or frame_kind(frame) == KIND_LARGE_FREE:
         large_free(&(<heap_t *>frame.account).large, frame, p)
-    elif frame.kind == KIND_SLAB_LOCKED:
+    elif frame_kind(frame) == KIND_SLAB_LOCKED:
         free_locked(frame, p)
-    elif frame.kind != KIND_INHERITED:
+    elif frame_kind(frame) != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
 
 
@@ -399,7 +383,7 @@ cdef void heap_free(void *p) noexcept nogil:
     if unlikely(p == NULL):
         return
     frame = frame_at(p)
-    if unlikely(frame.kind != KIND_SLAB):
+    if unlikely(frame_kind(frame) != KIND_SLAB):
         free_other(frame, p)
         return
     index = slot_index(frame, p)
@@ -411,7 +395,8 @@ cdef void heap_free(void *p) noexcept nogil:
     owner = <cache_t *>atomic_load_pointer(&frame.owner)
     bin = &owner.bins[frame.bin]
     # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
-    if owner.thread == secalloc_thread and bin.slab == frame and bin.word_index == index >> 6:
+    if (atomic_load_pointer(<void **>&owner.thread) == secalloc_thread and bin.slab == frame
+            and bin.word_index == index >> 6):
         bin.freed |= <uint64_t>1 << (index & 63)
         return
     slot_free(frame, index)
@@ -434,13 +419,13 @@ cdef size_t heap_size(const void *p) noexcept nogil:
     if p == NULL:
         return 0
     frame = frame_at(p)
-    if frame.kind == KIND_SLAB:
+    if frame_kind(frame) == KIND_SLAB:
         return slot_size(frame, slot_index(frame, p))
-    if frame.kind == KIND_SLAB_LOCKED:
+    if frame_kind(frame) == KIND_SLAB_LOCKED:
         return locked_size(frame, p)
-    if frame.kind == KIND_LARGE or frame.kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE or frame_kind(frame) == KIND_LARGE_FREE:
         return large_size(frame, p)
-    if frame.kind != KIND_INHERITED:
+    if frame_kind(frame) != KIND_INHERITED:
         fatal_error("pointer was not allocated here")
     return 0
 
@@ -448,9 +433,9 @@ cdef size_t heap_size(const void *p) noexcept nogil:
 cdef bint heap_protect(void *p, int access) noexcept nogil:
     """Set what the pages of a guarded object allow. False where the kernel has no map entry left for it."""
     cdef frame_t *frame = frame_at(p)
-    if frame.kind == KIND_INHERITED:
+    if frame_kind(frame) == KIND_INHERITED:
         return True
-    if frame.kind not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
+    if frame_kind(frame) not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
         fatal_error("protection of an object that is not guarded")
     return large_protect(frame, p, access)
 
@@ -460,37 +445,35 @@ cdef void heap_zero(void *p) noexcept nogil:
     cdef frame_t *frame = frame_at(p)
     cdef uint32_t index
     cdef bint was_open
-    if frame.kind == KIND_SLAB:
+    if frame_kind(frame) == KIND_SLAB:
         slot_zero(frame, slot_index(frame, p))
-    elif frame.kind == KIND_SLAB_LOCKED:
+    elif frame_kind(frame) == KIND_SLAB_LOCKED:
         index = slot_index(frame, p)
         lock_take(&frame.account.lock)
         was_open = heaplock_peek(frame)
         slot_zero(frame, index)
         heaplock_unpeek(frame, was_open)
         lock_drop(&frame.account.lock)
-    elif frame.kind == KIND_LARGE:
+    elif frame_kind(frame) == KIND_LARGE:
         large_zero(frame)
 
 
 cdef bint heap_owns(const void *p) noexcept nogil:
-    return <size_t>(<const uint8_t *>p - reservation.base) < reservation.bytes
-
-
-cdef heap_t *heap_of(const void *p) noexcept nogil:
-    """The heap of a live object."""
-    return <heap_t *>frame_at(p).account
+    cdef size_t reserved = atomic_load_acquire(<uint64_t *>&reservation.bytes)
+    return <size_t>(<const uint8_t *>p - reservation.base) < reserved
 
 
 cdef heap_t *heap_around(const void *p) noexcept nogil:
     """The heap that has pages mapped at an address, be it inside an object; NULL where none of this process has."""
+    cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
     cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
     cdef frame_t *frame = reservation.frames + (offset >> FRAME_SHIFT)
-    if offset >= reservation.used:
+    if offset >= used:
         return NULL
-    while frame.kind == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
+    while frame_kind(frame) == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
         frame -= 1
-    if frame.kind in (KIND_UNUSED, KIND_INHERITED) or <size_t>(<const uint8_t *>p - frame.start) >= frame.piece_bytes:
+    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or <size_t>(
+            <const uint8_t *>p - frame.start) >= frame.piece_bytes:
         return NULL
     return <heap_t *>frame.account
 
@@ -504,7 +487,7 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
         return False
     if size > old:
         wipe(slot + old, size - old)
-    state_store(slab.states + index, <uint16_t>(STATE_LIVE | size))
+    atomic_store_16_relaxed(slab.states + index, <uint16_t>(STATE_LIVE | size))
     canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
     return True
 
@@ -518,7 +501,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
         return heap_alloc(heap, size, lined)
     frame = frame_at(p)
     old = heap_size(p)
-    if frame.kind == KIND_INHERITED:
+    if frame_kind(frame) == KIND_INHERITED:
         error_set(ERROR_INHERITED)
         return NULL
     if not heap_lets_in(<heap_t *>frame.account):
@@ -529,7 +512,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
         return p
-    if frame.kind == KIND_LARGE and frame.guarded:
+    if frame_kind(frame) == KIND_LARGE and frame.guarded:
         moved = heap_alloc_guarded(<heap_t *>frame.account, size)
     else:
         moved = heap_alloc(<heap_t *>frame.account, size, lined)
@@ -539,56 +522,8 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
     return moved
 
 
-# --- release, statistics, validity ------------------------------------------------------------------------------------
-
-cdef void heap_wipe(heap_t *heap) noexcept nogil:
-    """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
-
-    Takes no lock, and calls nothing but mprotect(2): a signal handler may do it, at any instruction. What another
-    thread allocates or frees in this moment may be missed. What mprotect(2) had closed is open after it, and zero,
-    until heap_restore, or until its protection changes next.
-    """
-    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
-    cdef uint32_t i
-    cdef bint was_open
-    while frame != NULL:
-        if frame_is_slab(frame) or frame.kind == KIND_LARGE:
-            was_open = heaplock_force(frame)
-            if frame.kind == KIND_LARGE:
-                large_wipe(frame)
-            else:
-                for i in range(frame.slots):
-                    slot_zero(frame, i)
-            heaplock_unforce(frame, was_open)
-        frame = chunk_piece(&heap.account, frame)
-
-
-cdef void heap_restore(heap_t *heap) noexcept nogil:
-    """Close again what heap_wipe had to open."""
-    lock_take(&heap.account.lock)
-    heaplock_restore(&heap.account)
-    lock_drop(&heap.account.lock)
-
-
-cdef void heap_abandon(heap_t *heap) noexcept nogil:
-    """Unpin the slabs of all threads, of which none allocates in the heap any more. They may be freeing in it."""
-    cdef cache_t *cache
-    lock_take(&heap.account.lock)
-    cache = heap.caches
-    while cache != NULL:
-        cache_flush(cache)
-        cache = cache.next
-    lock_drop(&heap.account.lock)
-
-
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
-    lock_take(&heap.account.lock)
-    quarantine_end(heap)
-    if thread != NULL and thread.caches[heap.index] != NULL:
-        cache_flush(thread.caches[heap.index])
-    large_drop(&heap.large, 0)
-    caches_tidy(heap, 0)
-    lock_drop(&heap.account.lock)
+    upkeep_reclaim(heap, NULL if thread == NULL else thread.caches[heap.index], 0, True)

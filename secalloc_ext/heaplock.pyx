@@ -16,32 +16,53 @@ Invariants
     - A slab's kind is KIND_SLAB_LOCKED exactly while the account is locked.
     - `pinned` only while locked.
 """
+from libc.stdint cimport uint16_t, uint32_t
 from secalloc_ext.chunk cimport chunk_piece
-from secalloc_ext.frame cimport KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_t, frame_t
+from secalloc_ext.frame cimport (
+    KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, account_is_locked, account_t, frame_kind, frame_mark,
+    frame_t)
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, ACCESS_READ_WRITE, KEY_NONE, KEY_UNASKED, mapping_key_allow, mapping_key_create, mapping_protect)
-from secalloc_ext.prim cimport ERROR_MAP_COUNT, ERROR_NONE, fatal_error
+from secalloc_ext.prim cimport (
+    ERROR_MAP_COUNT, ERROR_NONE, atomic_load_32_relaxed, atomic_store_32_relaxed, fatal_error)
+
+
+cdef int key_of(const account_t *account) noexcept nogil:
+    return <int>atomic_load_32_relaxed(<const uint32_t *>&account.key)
+
+
+cdef bint is_pinned(const account_t *account) noexcept nogil:
+    return atomic_load_32_relaxed(&account.pinned) != 0
+
+
+cdef uint32_t openings_of(const account_t *account) noexcept nogil:
+    return atomic_load_32_relaxed(&account.openings)
+
+
+cdef void set_lock(account_t *account, bint locked, bint pinned) noexcept nogil:
+    atomic_store_32_relaxed(&account.locked, locked)
+    atomic_store_32_relaxed(&account.pinned, pinned)
 
 
 cdef int heaplock_settle(frame_t *frame) noexcept nogil:
     """What the pages shall allow follows from what lies there, its own protection, and the lock."""
     cdef account_t *account = frame.account
-    cdef bint closed = account.locked and not account.pinned
-    cdef bint keyed = account.key > 0
+    cdef bint closed = account_is_locked(account) and not is_pinned(account)
+    cdef int key = key_of(account)
     cdef int access = ACCESS_READ_WRITE
-    if frame.kind == KIND_LARGE_FREE:
+    if frame_kind(frame) == KIND_LARGE_FREE:
         access = ACCESS_NONE
-    elif frame.kind == KIND_LARGE:
+    elif frame_kind(frame) == KIND_LARGE:
         access = <int>frame.access
-    if closed and not keyed and account.openings == 0:
+    if closed and key <= 0 and openings_of(account) == 0:
         access = ACCESS_NONE
     return mapping_protect(frame.start, frame.piece_bytes, access,
-                           KEY_NONE if not keyed else account.key if closed else KEY_UNASKED)
+                           KEY_NONE if key <= 0 else key if closed else KEY_UNASKED)
 
 
 cdef int heaplock_expose(frame_t *frame) noexcept nogil:
     return mapping_protect(frame.start, frame.piece_bytes, ACCESS_READ_WRITE,
-                           KEY_UNASKED if frame.account.key > 0 else KEY_NONE)
+                           KEY_UNASKED if key_of(frame.account) > 0 else KEY_NONE)
 
 
 cdef frame_t *settle_until(account_t *account, frame_t *end) noexcept nogil:
@@ -49,7 +70,7 @@ cdef frame_t *settle_until(account_t *account, frame_t *end) noexcept nogil:
     cdef frame_t *frame = chunk_piece(account, NULL)
     while frame != end:
         # What is free is closed already, or being wiped at the moment.
-        if frame.kind != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+        if frame_kind(frame) != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
             return frame
         frame = chunk_piece(account, frame)
     return end
@@ -67,29 +88,29 @@ cdef void settle_back(account_t *account, frame_t *end) noexcept nogil:
 
 
 cdef void ask_for_key(account_t *account) noexcept nogil:
-    if account.key == KEY_UNASKED:
-        account.key = mapping_key_create()
+    if key_of(account) == KEY_UNASKED:
+        atomic_store_32_relaxed(<uint32_t *>&account.key, <uint32_t>mapping_key_create())
 
 
-cdef void mark_slabs(account_t *account, int kind, int becomes) noexcept nogil:
+cdef void mark_slabs(account_t *account, uint16_t kind, uint16_t becomes) noexcept nogil:
     cdef frame_t *frame = chunk_piece(account, NULL)
     while frame != NULL:
-        if frame.kind == kind:
-            frame.kind = becomes
+        if frame_kind(frame) == kind:
+            frame_mark(frame, becomes)
         frame = chunk_piece(account, frame)
 
 
 cdef int heaplock_close(account_t *account) noexcept nogil:
     cdef frame_t *failed
-    if account.locked:
+    if account_is_locked(account):
         return ERROR_NONE
     ask_for_key(account)
-    account.locked = True
+    set_lock(account, True, False)
     mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
     failed = settle_until(account, NULL)
     if failed == NULL:
         return ERROR_NONE
-    account.locked = False
+    set_lock(account, False, False)
     settle_back(account, failed)
     mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
     return ERROR_MAP_COUNT
@@ -97,16 +118,15 @@ cdef int heaplock_close(account_t *account) noexcept nogil:
 
 cdef int heaplock_open(account_t *account) noexcept nogil:
     cdef frame_t *failed
-    cdef bint pinned = account.pinned
-    if not account.locked:
+    cdef bint pinned = is_pinned(account)
+    if not account_is_locked(account):
         return ERROR_NONE
-    account.locked = account.pinned = False
+    set_lock(account, False, False)
     failed = settle_until(account, NULL)
     if failed == NULL:
         mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
         return ERROR_NONE
-    account.locked = True
-    account.pinned = pinned
+    set_lock(account, True, pinned)
     settle_back(account, failed)
     return ERROR_MAP_COUNT
 
@@ -115,66 +135,66 @@ cdef int heaplock_enter(account_t *account) noexcept nogil:
     """The thread's first block begins; blocks in it are the caller's to count."""
     cdef frame_t *failed = NULL
     ask_for_key(account)
-    account.openings += 1
-    if account.key > 0:
-        mapping_key_allow(account.key, True)
-    elif account.openings == 1 and account.locked and not account.pinned:
+    atomic_store_32_relaxed(&account.openings, account.openings + 1)
+    if key_of(account) > 0:
+        mapping_key_allow(key_of(account), True)
+    elif openings_of(account) == 1 and account_is_locked(account) and not is_pinned(account):
         failed = settle_until(account, NULL)
         if failed != NULL:
-            account.openings = 0
+            atomic_store_32_relaxed(&account.openings, 0)
             settle_back(account, failed)
     return ERROR_NONE if failed == NULL else ERROR_MAP_COUNT
 
 
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
     """The thread's last block ends."""
-    account.openings -= 1
-    if account.key > 0:
-        mapping_key_allow(account.key, False)
-    if account.locked and pin and not account.pinned:
-        account.pinned = True
-    elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
+    atomic_store_32_relaxed(&account.openings, account.openings - 1)
+    if key_of(account) > 0:
+        mapping_key_allow(key_of(account), False)
+    if account_is_locked(account) and pin and not is_pinned(account):
+        atomic_store_32_relaxed(&account.pinned, True)
+    elif not account_is_locked(account) or is_pinned(account) or key_of(account) > 0 or openings_of(account) > 0:
         return
     settle_all(account)
 
 
 cdef void heaplock_unpin(account_t *account) noexcept nogil:
-    if account.pinned:
-        account.pinned = False
+    if is_pinned(account):
+        atomic_store_32_relaxed(&account.pinned, False)
         settle_all(account)
 
 
 cdef bint heaplock_peek(frame_t *frame) noexcept nogil:
     cdef account_t *account = frame.account
-    if not account.locked or account.pinned:
+    if not account_is_locked(account) or is_pinned(account):
         return True
-    if account.key > 0:
-        return mapping_key_allow(account.key, True)
-    if account.openings == 0 and heaplock_expose(frame) != ERROR_NONE:
+    if key_of(account) > 0:
+        return mapping_key_allow(key_of(account), True)
+    if openings_of(account) == 0 and heaplock_expose(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
     return True
 
 
 cdef void heaplock_unpeek(frame_t *frame, bint before) noexcept nogil:
     cdef account_t *account = frame.account
-    if not account.locked or account.pinned:
+    if not account_is_locked(account) or is_pinned(account):
         return
-    if account.key > 0:
+    if key_of(account) > 0:
         if not before:
-            mapping_key_allow(account.key, False)
-    elif account.openings == 0 and heaplock_settle(frame) != ERROR_NONE:
+            mapping_key_allow(key_of(account), False)
+    elif openings_of(account) == 0 and heaplock_settle(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
 
 
 cdef bint is_forced(const frame_t *frame) noexcept nogil:
     """Whether its pages may be closed by mprotect(2)."""
-    return frame.kind == KIND_LARGE or frame.account.key == KEY_NONE
+    return frame_kind(frame) == KIND_LARGE or key_of(frame.account) == KEY_NONE
 
 
 cdef bint heaplock_force(frame_t *frame) noexcept nogil:
     cdef bint allowed = True
-    if frame.account.key > 0:
-        allowed = mapping_key_allow(frame.account.key, True)
+    if key_of(frame.account) > 0:
+        allowed = mapping_key_allow(key_of(frame.account), True)
     if is_forced(frame) and heaplock_expose(frame) != ERROR_NONE:
         fatal_error("protection cannot be changed")
     return allowed
@@ -182,12 +202,12 @@ cdef bint heaplock_force(frame_t *frame) noexcept nogil:
 
 cdef void heaplock_unforce(frame_t *frame, bint before) noexcept nogil:
     if not before:
-        mapping_key_allow(frame.account.key, False)
+        mapping_key_allow(key_of(frame.account), False)
 
 
 cdef void heaplock_restore(account_t *account) noexcept nogil:
     cdef frame_t *frame = chunk_piece(account, NULL)
     while frame != NULL:
-        if is_forced(frame) and frame.kind != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
+        if is_forced(frame) and frame_kind(frame) != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
         frame = chunk_piece(account, frame)

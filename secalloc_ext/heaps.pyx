@@ -11,19 +11,20 @@ from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
 from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
 from secalloc_ext.heap cimport (
-    heap_abandon, heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim, heap_wipe)
+    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_store_pointer, likely, lock_drop, lock_init,
-    lock_t, lock_take)
+    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_release, atomic_store_pointer,
+    likely, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.quarantine cimport quarantine_init
+from secalloc_ext.upkeep cimport upkeep_abandon, upkeep_is_abandoned, upkeep_wipe_at_once
 
 cdef lock_t heaps_lock               # creation and closing of heaps; outermost
 lock_init(&heaps_lock)
 cdef heap_t[HEAPS_MAX] heaps
 cdef uint32_t heaps_used = 0
-cdef bint started = False            # the reservation is there and the handlers are installed
+cdef bint started = False            # the reservation is there
 cdef size_t wish_reservation = 0     # what heap_configure asked for, before the first use
 cdef heap_options_t wish             # of the default heap
 heap_options_init(&wish, False)
@@ -84,10 +85,14 @@ cdef int start() noexcept nogil:
     if error == ERROR_NONE:
         error = heap_threads_init()
     if error == ERROR_NONE:
-        error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
+        error = handlers_error
     if error == ERROR_NONE:
         started = True
     return error
+
+
+# At import: a fork in one thread may meet the first use in another, which must not hold a lock then.
+cdef int handlers_error = mapping_at_fork(fork_prepare, fork_parent, fork_child)
 
 
 # --- heaps ------------------------------------------------------------------------------------------------------------
@@ -116,35 +121,41 @@ cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options)
     return error
 
 
-cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
-    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it."""
-    cdef int error = large_init(&heap.large, options.retain, options.quarantine_large)
-    global heaps_used
-    if error == ERROR_NONE:
-        error = quarantine_init(&heap.quarantine, options.quarantine)
-    if error != ERROR_NONE:
-        return error
-    if index >= heaps_used:
-        lock_init(&heap.account.lock)
-    heap.index = heap.route = index
+cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.account.backend = options.backend
     heap.account.flags = options.flags
     heap.account.limit = options.limit
     heap.account.care = (CARE_FLUSH if options.flush else 0) | (CARE_QUARANTINE if options.quarantine else 0)
     heap.account.gap_frames = options.gap_frames
     heap.account.committed_peak = heap.account.committed
-    heap.account.locked = heap.account.pinned = False
     heap.pieces.account = &heap.account
     heap.retain = options.retain
     heap.on_fork = options.on_fork
     memcpy(heap.name, options.name, sizeof(heap.name))
     heap.open = True
-    if index >= heaps_used:
+
+
+cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
+    """A heap with nothing in it; caches of an earlier heap of this index go on to serve it. heaps_lock is held."""
+    cdef bint fresh = index >= heaps_used
+    cdef int error
+    global heaps_used
+    if fresh:
+        lock_init(&heap.account.lock)
+        heap.index = heap.route = index
+    lock_take(&heap.account.lock)  # a thread in need may be trimming the closed heap that is made anew
+    error = large_init(&heap.large, options.retain, options.quarantine_large)
+    if error == ERROR_NONE:
+        error = quarantine_init(&heap.quarantine, options.quarantine)
+    if error == ERROR_NONE:
+        heap_set(heap, options)
+    lock_drop(&heap.account.lock)
+    if error == ERROR_NONE and fresh:
         atomic_store_pointer(<void **>&heap.next_heap, &heaps[0])
         if index > 0:
             atomic_store_pointer(<void **>&heaps[index - 1].next_heap, heap)
-        heaps_used = index + 1
-    return ERROR_NONE
+        atomic_store_32_release(&heaps_used, index + 1)
+    return error
 
 
 cdef int start_default() noexcept nogil:
@@ -153,10 +164,11 @@ cdef int start_default() noexcept nogil:
     return heap_init(&heaps[0], 0, &wish) if error == ERROR_NONE and heaps_used == 0 else error
 
 
-cdef void tidy_closed(heap_t *heap) noexcept nogil:
-    """Give back what a closed heap can; again where the kernel refused before."""
+cdef bint tidy_closed(heap_t *heap) noexcept nogil:
+    """Give back what a closed heap can, again where the kernel refused before. True when nothing is left."""
     heap_lock(heap, False)
     heap_trim(heap)
+    return upkeep_is_abandoned(heap)
 
 
 cdef uint32_t unused_record() noexcept nogil:
@@ -164,10 +176,8 @@ cdef uint32_t unused_record() noexcept nogil:
     there is none."""
     cdef uint32_t i
     for i in range(1, heaps_used):
-        if not heaps[i].open:
-            tidy_closed(&heaps[i])
-            if heaps[i].account.committed == 0 and heaps[i].account.openings == 0:
-                return i
+        if not heaps[i].open and tidy_closed(&heaps[i]):
+            return i
     return heaps_used
 
 
@@ -186,7 +196,7 @@ cdef heap_t *heap_create(const heap_options_t *options) noexcept nogil:
 
 cdef heap_t *heap_default() noexcept nogil:
     cdef int error
-    if likely(heaps_used > 0):
+    if likely(atomic_load_32_acquire(&heaps_used) > 0):
         return &heaps[0]
     lock_take(&heaps_lock)
     error = start_default()
@@ -197,12 +207,14 @@ cdef heap_t *heap_default() noexcept nogil:
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
     """No thread can allocate in it from now on, so that what the others had taken is nobody's."""
-    heap_abandon(heap)
+    lock_take(&heaps_lock)  # nobody makes another heap of the record meanwhile
+    upkeep_abandon(heap)
     tidy_closed(heap)
-    heap.open = False  # the record may be another heap's from here on
+    heap.open = False
+    lock_drop(&heaps_lock)
 
 
 cdef void heap_wipe_all() noexcept nogil:
     cdef size_t i
-    for i in range(heaps_used):
-        heap_wipe(&heaps[i])
+    for i in range(atomic_load_32_acquire(&heaps_used)):
+        upkeep_wipe_at_once(&heaps[i])

@@ -27,7 +27,8 @@ of the latter.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
-from secalloc_ext.frame cimport CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_t, frame_t
+from secalloc_ext.frame cimport (
+    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
@@ -170,16 +171,16 @@ cdef void expose(frame_t *object) noexcept nogil:
 cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
     """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
     in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
-    cdef bint recycled = object.kind == KIND_LARGE_FREE
+    cdef bint recycled = frame_kind(object) == KIND_LARGE_FREE
     object.access = ACCESS_READ_WRITE
     object.guarded = guarded
     object.object_bytes = size
     object.canary = canary
-    object.kind = KIND_LARGE
-    if not (recycled or object.account.locked) or heaplock_settle(object) == ERROR_NONE:
+    frame_mark(object, KIND_LARGE)
+    if not (recycled or account_is_locked(object.account)) or heaplock_settle(object) == ERROR_NONE:
         return True
     if recycled:
-        object.kind = KIND_LARGE_FREE
+        frame_mark(object, KIND_LARGE_FREE)
         pool_link(pool, object)
         pool.free_count += 1
         pool.free_committed += object.piece_bytes
@@ -221,7 +222,7 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
-    if object != NULL and object.kind != KIND_LARGE and not open_or_give(pool, object, size, canary, guarded):
+    if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, canary, guarded):
         error[0] = ERROR_MAP_COUNT
         object = NULL
     if object != NULL:
@@ -239,7 +240,7 @@ cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
         if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
             fatal_error("pointer was not allocated here")
         fatal_error("pointer into the middle of an object")
-    if object.kind != KIND_LARGE:
+    if frame_kind(object) != KIND_LARGE:
         fatal_error("double free")
 
 
@@ -253,7 +254,9 @@ cdef size_t size_checked(const frame_t *object) noexcept nogil:
 cdef size_t large_size(const frame_t *object, const void *p) noexcept nogil:
     check_pointer(object, p)
     # What is closed at present is checked when it is freed.
-    return object.object_bytes if object.access == ACCESS_NONE or object.account.locked else size_checked(object)
+    if object.access == ACCESS_NONE or account_is_locked(object.account):
+        return object.object_bytes
+    return size_checked(object)
 
 
 cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil:
@@ -302,14 +305,14 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     cdef size_t size, piece
     lock_take(&account.lock)
     check_pointer(object, p)
-    if object.access != ACCESS_READ_WRITE or account.locked:
+    if object.access != ACCESS_READ_WRITE or account_is_locked(account):
         if heaplock_expose(object) != ERROR_NONE:
             free_closed(pool, object)
             lock_drop(&account.lock)
             return
         object.access = ACCESS_READ_WRITE
     size = size_checked(object)
-    object.kind = KIND_LARGE_FREE
+    frame_mark(object, KIND_LARGE_FREE)
     pool.live -= 1
     pool.live_bytes -= size
     if is_for_the_kernel(pool, object):
@@ -338,7 +341,7 @@ cdef void large_wipe(frame_t *object) noexcept nogil:
 
 
 cdef void large_zero(frame_t *object) noexcept nogil:
-    cdef bint closed = object.access != ACCESS_READ_WRITE or object.account.locked
+    cdef bint closed = object.access != ACCESS_READ_WRITE or account_is_locked(object.account)
     if closed:
         expose(object)
     large_wipe(object)
@@ -348,7 +351,7 @@ cdef void large_zero(frame_t *object) noexcept nogil:
 
 cdef bint large_is_valid(frame_t *object) noexcept nogil:
     """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
-    cdef bint closed = object.access == ACCESS_NONE or object.account.locked
+    cdef bint closed = object.access == ACCESS_NONE or account_is_locked(object.account)
     cdef bint valid = object.object_bytes + (0 if object.guarded else SLACK_MIN) <= object.piece_bytes
     if closed:
         expose(object)

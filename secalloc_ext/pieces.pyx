@@ -8,7 +8,7 @@ Invariants
     - chunk_used of a chunk is the number of its pieces that are slabs.
 """
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release
-from secalloc_ext.frame cimport frame_t
+from secalloc_ext.frame cimport account_is_locked, frame_t
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_settle
 from secalloc_ext.prim cimport ERROR_MAP_COUNT, ERROR_NONE, PAGE_BYTES, PIECE_BYTES_MAX, fatal_error
@@ -78,7 +78,7 @@ cdef bint pieces_grow(pieces_t *pieces, size_t index, size_t smallest, int *erro
             index -= 1
         else:
             return False
-    if pieces.account.locked and not settle_new(first, count):
+    if account_is_locked(pieces.account) and not settle_new(first, count):
         error[0] = ERROR_MAP_COUNT
         return False
     for i in range(count):

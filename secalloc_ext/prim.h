@@ -94,7 +94,7 @@ __attribute__((noreturn, cold, noinline, unused)) static void fatal_error(const 
 /* errno, as an assignment that Cython does not take for a local variable. */
 static inline void errno_set(int code) { errno = code; }
 
-/* --- atomics, the order in the name ----------------------------------------------------------------------------- */
+/* --- atomics, the order in the name, and the bits where they are not 64 ------------------------------------------ */
 
 static inline uint64_t atomic_load_relaxed(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 static inline uint64_t atomic_load_acquire(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
@@ -106,8 +106,14 @@ static inline uint64_t atomic_add_relaxed(uint64_t *p, uint64_t v) { return __at
 static inline uint64_t atomic_exchange(uint64_t *p, uint64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
 static inline void *atomic_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void atomic_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
-static inline uint16_t state_load(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-static inline void state_store(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline uint32_t atomic_load_32_relaxed(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline uint32_t atomic_load_32_acquire(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void atomic_store_32_relaxed(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline void atomic_store_32_release(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline uint16_t atomic_load_16_relaxed(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline uint16_t atomic_load_16_acquire(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void atomic_store_16_relaxed(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline void atomic_store_16_release(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
 /* Sets one bit that is clear; the answer is the word before it. That the bit is clear is the caller's affair: where the
  * answer shows that it was set, the word is spoiled. An addition, as x86 has one that answers the old word. */
@@ -271,9 +277,12 @@ __attribute__((unused)) static void flush_lines(uint8_t *p, size_t size)
 {
     static int optimised = -1; /* a copy for each module, each asks once */
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (optimised < 0)
-        optimised = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_CLFLUSHOPT);
-    if (optimised) {
+    int use = __atomic_load_n(&optimised, __ATOMIC_RELAXED);
+    if (use < 0) {
+        use = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_CLFLUSHOPT);
+        __atomic_store_n(&optimised, use, __ATOMIC_RELAXED);
+    }
+    if (use) {
         flush_lines_optimised(p, size);
     } else {
         for (uintptr_t line = (uintptr_t)p & ~(uintptr_t)(LINE_BYTES - 1); line < (uintptr_t)p + size;

@@ -26,8 +26,14 @@ cdef extern from "prim.h" nogil:
     uint64_t atomic_exchange(uint64_t *p, uint64_t v) noexcept
     void *atomic_load_pointer(void **p) noexcept
     void atomic_store_pointer(void **p, void *v) noexcept
-    uint16_t state_load(const uint16_t *p) noexcept
-    void state_store(uint16_t *p, uint16_t v) noexcept
+    uint32_t atomic_load_32_relaxed(const uint32_t *p) noexcept
+    uint32_t atomic_load_32_acquire(const uint32_t *p) noexcept
+    void atomic_store_32_relaxed(uint32_t *p, uint32_t v) noexcept
+    void atomic_store_32_release(uint32_t *p, uint32_t v) noexcept
+    uint16_t atomic_load_16_relaxed(const uint16_t *p) noexcept
+    uint16_t atomic_load_16_acquire(const uint16_t *p) noexcept
+    void atomic_store_16_relaxed(uint16_t *p, uint16_t v) noexcept
+    void atomic_store_16_release(uint16_t *p, uint16_t v) noexcept
     uint64_t atomic_set_clear_bit(uint64_t *word, unsigned bit) noexcept
 
     ctypedef struct lock_t:

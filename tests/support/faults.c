@@ -30,13 +30,13 @@ enum { RANGES_MAX = 64, CALLS_MAX = 32, SHORT_BYTES = 1 };
  * two: only what makes pages writable can meet a limit. */
 enum call {
     RESERVE, PIECE, RELEASE, MUNMAP, MREMAP, OPEN, SHUT, PKEY_ALLOC, PKEY_OPEN, PKEY_SHUT, PKEY_SET, MADVISE, MLOCK,
-    MEMFD_SECRET, FTRUNCATE, CLOSE, GETRANDOM, GETRLIMIT, SYSCONF, CALLOC, KEY_CREATE, SETSPECIFIC, ATFORK, SIGACTION, ATEXIT, READ,
+    MEMFD_SECRET, FTRUNCATE, CLOSE, GETRANDOM, GETRLIMIT, SYSCONF, CALLOC, KEY_CREATE, SETSPECIFIC, SIGACTION, ATEXIT, READ,
     CALLS,
 };
 static const char *const NAMES[CALLS] = {
     "mmap reserve", "mmap piece", "mmap release", "munmap", "mremap", "mprotect open", "mprotect shut",
     "pkey_alloc", "pkey_mprotect open", "pkey_mprotect shut", "pkey_set", "madvise", "mlock", "memfd_secret", "ftruncate", "close", "getrandom", "getrlimit", "sysconf", "calloc",
-    "pthread_key_create", "pthread_setspecific", "pthread_atfork", "sigaction", "atexit", "read",
+    "pthread_key_create", "pthread_setspecific", "sigaction", "atexit", "read",
 };
 
 struct plan {
@@ -238,14 +238,7 @@ int pthread_setspecific(pthread_key_t key, const void *value)
     return code > 0 ? code : NEXT(pthread_setspecific)(key, value);
 }
 
-/* pthread_atfork(3) and atexit(3) are linked into their caller, and call these. */
-extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *);
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner)
-{
-    int code = fault(ATFORK, CALLER);
-    return code > 0 ? code : NEXT(__register_atfork)(prepare, parent, child, owner);
-}
-
+/* atexit(3) is linked into its caller, and calls this. */
 extern int __cxa_atexit(void (*)(void *), void *, void *);
 int __cxa_atexit(void (*function)(void *), void *argument, void *owner)
 {

@@ -42,7 +42,6 @@ CODES = {
     "calloc": [ENOMEM],
     "pthread_key_create": [EAGAIN, ENOMEM],
     "pthread_setspecific": [ENOMEM],
-    "pthread_atfork": [ENOMEM],
     "sigaction": [EINVAL],
     "atexit": [ENOMEM],
     "read": [EIO, EBADF, EINTR, SHORT],
