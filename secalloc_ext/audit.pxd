@@ -11,4 +11,3 @@ cdef struct audit_t:       # bytes, or counts
 
 cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil
 cdef bint audit_is_valid(heap_t *heap) noexcept nogil
-cdef size_t audit_committed(heap_t *heap) noexcept nogil  # bytes charged at present

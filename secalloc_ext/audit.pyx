@@ -105,11 +105,3 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
         cache = cache.next
     lock_drop(&heap.account.lock)
     return valid
-
-
-cdef size_t audit_committed(heap_t *heap) noexcept nogil:
-    cdef size_t committed
-    lock_take(&heap.account.lock)
-    committed = heap.account.committed
-    lock_drop(&heap.account.lock)
-    return committed

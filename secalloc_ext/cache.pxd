@@ -29,7 +29,7 @@ cdef struct bin_t:         # a cache's stock of one class: the free slots of one
 
 cdef struct cache_t:
     heap_t *heap
-    const void *thread     # whose frees need no atomic: its own, in a heap that is never closed; else itself (atomic)
+    const void *thread     # the one whose frees need no atomic: its own, in a heap that is never closed; else itself
     cache_t *next          # all caches of the heap
     cache_t *next_idle     # those whose thread is gone; the next thread adopts one
     rng_t rng
@@ -40,7 +40,7 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     large_pool_t large
     uint32_t index         # in the table of heaps
     uint32_t route         # where a thread looks for its cache: `index`; HEAPS_MAX, where none is, while locked
-    uint32_t open          # atomic
+    bint open
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
     bint shadowed          # during a fork: copied for the child

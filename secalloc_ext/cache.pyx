@@ -187,7 +187,8 @@ cdef bint cache_refill(cache_t *cache, size_t bin_index, int *error) noexcept no
     lock_take(&heap.account.lock)
     slab = <frame_t *>atomic_load_pointer(<void **>&bin.hint)
     loaded = (slab != NULL and frame_is_slab(slab) and atomic_load_pointer(&slab.owner) == cache
-              and slab.bin == bin_index and bin_load(cache, bin, slab, 1))
+              and slab.bin == bin_index
+              and bin_load(cache, bin, slab, 1))
     if not loaded:
         atomic_store_pointer(<void **>&bin.hint, NULL)
         loaded = bin_load_ring(cache, bin, VISITS_MAX, WORD_GOOD // 2)
@@ -215,7 +216,7 @@ cdef void cache_flush(cache_t *cache) noexcept nogil:
 
 cdef void cache_enter(cache_t *cache, const void *thread) noexcept nogil:
     """Where a heap can be closed, another thread then empties the bins while this one may be freeing."""
-    atomic_store_pointer(<void **>&cache.thread, <void *>thread if cache.heap.index == 0 else cache)
+    atomic_store_pointer(<void **>&cache.thread, <void *>thread if cache.heap.index == 0 else <void *>cache)
 
 
 cdef void cache_leave(cache_t *cache) noexcept nogil:

@@ -23,14 +23,14 @@ from libc.string cimport memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind, frame_mark,
-    frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind,
+    frame_mark, frame_t)
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
-    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, copy_while_in_use, fatal_error, state_load, wipe_slot)
+    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe_slot)
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -63,11 +63,8 @@ cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
     cdef uint16_t state
     cdef size_t size, attempt
     for attempt in range(TRIES):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         if not state & STATE_LIVE:
-            if attempt > 0:  # freed meanwhile: nothing of it was copied
-                wipe_slot(copy, slot_bytes)
-                copied_bits(slab)[i >> 6] &= ~bit
             break
         size = state & STATE_SIZE
         copy_while_in_use(copy, slab.start + i * slot_bytes, slot_bytes)
@@ -108,7 +105,7 @@ cdef void adopt_slots(frame_t *slab) noexcept nogil:
     cdef uint8_t *slot
     cdef uint8_t *slack
     for i in range(slab.slots):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         slot = slab.start + i * slot_bytes
         copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
         whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1

@@ -13,16 +13,16 @@ A handler that was installed later and raises the signal anew, as faulthandler's
 kernel still tells the fault's address in the context.
 """
 from libc.signal cimport SIGSEGV
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from posix.signal cimport siginfo_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.chunk cimport reservation
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_slab, frame_kind,
-    frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_slab,
+    frame_kind, frame_t)
 from secalloc_ext.large cimport large_object
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ
-from secalloc_ext.prim cimport FRAME_BYTES, FRAME_SHIFT, atomic_load_acquire, state_load
+from secalloc_ext.prim cimport FRAME_BYTES, FRAME_SHIFT, atomic_load_16_relaxed
 from secalloc_ext.signals cimport handler_chain, handler_install, handler_t
 from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE
 
@@ -96,7 +96,7 @@ cdef void add_number(line_t *line, size_t number) noexcept nogil:
 
 cdef frame_t *frame_around(const uint8_t *p) noexcept nogil:
     """The record of the mapped piece that `p` lies in, or is nearest to; NULL where there is none beside it."""
-    cdef frame_t *end = reservation.frames + (atomic_load_acquire(<uint64_t *>&reservation.used) >> FRAME_SHIFT)
+    cdef frame_t *end = reservation.frames + (reservation.used >> FRAME_SHIFT)
     cdef frame_t *here = reservation.frames + (<size_t>(p - reservation.base) >> FRAME_SHIFT)
     cdef frame_t *before = here
     cdef size_t behind = FAR_BYTES
@@ -132,7 +132,7 @@ cdef void add_slab(line_t *line, const frame_t *slab, const uint8_t *p) noexcept
         index = <size_t>(p - slab.start) // slab.slot_bytes if slab.slot_bytes > 0 else 0
     if index >= slab.slots:
         index = slab.slots - 1
-    state = state_load(slab.states + index)
+    state = atomic_load_16_relaxed(slab.states + index)
     if state & STATE_LIVE:
         add_place(line, p, slab.start + index * slab.slot_bytes, state & STATE_SIZE)
         add(line, b"an object of ")
@@ -196,7 +196,7 @@ cdef void report_then(int number, siginfo_t *info, void *context) noexcept nogil
     cdef const uint8_t *p = fault_address(info, context)
     cdef line_t line
     line.length = 0
-    if <size_t>(p - reservation.base) < atomic_load_acquire(<uint64_t *>&reservation.bytes):
+    if <size_t>(p - reservation.base) < reservation.bytes:
         add(&line, b"secalloc: ")
         add(&line, fault_kind(context))
         describe(&line, p)

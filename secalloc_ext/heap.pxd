@@ -11,12 +11,8 @@ cdef void heap_free(void *p) noexcept nogil
 cdef void heap_zero(void *p) noexcept nogil                                               # its bytes; it lives on
 cdef size_t heap_size(const void *p) noexcept nogil                                       # the requested size
 cdef bint heap_owns(const void *p) noexcept nogil                                         # in the reservation
-cdef heap_t *heap_of(const void *p) noexcept nogil
 cdef heap_t *heap_around(const void *p) noexcept nogil                                   # of any address; or NULL
-cdef void heap_wipe(heap_t *heap) noexcept nogil                                          # zero what is live
-cdef void heap_wipe_at_once(heap_t *heap) noexcept nogil                                  # in a signal handler, too
 cdef void heap_trim(heap_t *heap) noexcept nogil
-cdef void heap_abandon(heap_t *heap) noexcept nogil                                       # when it is closed
 
 cdef bint heap_lets_in(const heap_t *heap) noexcept nogil                                 # not locked, to this thread
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil                               # or unlock; ERROR_*

@@ -16,26 +16,26 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from secalloc_ext.cache cimport (
     HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
-from secalloc_ext.chunk cimport chunk_metadata, chunk_piece, reservation
+from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
-    account_is_locked, frame_holds, frame_is_slab, frame_kind, frame_t)
+    account_is_locked, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
-    heaplock_close, heaplock_enter, heaplock_force, heaplock_leave, heaplock_open, heaplock_peek, heaplock_restore,
-    heaplock_unforce, heaplock_unpeek, heaplock_unpin)
+    heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_drop, large_free, large_object, large_protect, large_resize, large_size, large_wipe, large_zero)
+    large_alloc, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
-    atomic_load_pointer, atomic_store_32_relaxed, atomic_store_pointer, bits_first, fatal_error,
-    likely, lock_drop, lock_take, rotate_right, state_store, unlikely, wipe)
-from secalloc_ext.quarantine cimport quarantine_pass, quarantine_places, quarantine_pull
+    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
+    fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
+from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
     STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
+from secalloc_ext.upkeep cimport upkeep_reclaim
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
@@ -233,20 +233,6 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
     return slot_open(bin.base + bit * <size_t>bin.slot_bytes, bin.states + bit, bin.canary, bin.slot_bytes, size)
 
 
-cdef void quarantine_end(heap_t *heap) noexcept nogil:
-    """Let go of all slots in quarantine. Those of a locked heap cannot be looked at: they stay. The account's lock is
-    held, as any thread may come here for want of memory while another is locking the heap."""
-    cdef size_t place
-    cdef uint32_t index = 0
-    cdef frame_t *slab
-    if account_is_locked(&heap.account):
-        return
-    for place in range(quarantine_places(&heap.quarantine)):
-        slab = quarantine_pull(&heap.quarantine, place, &index)
-        if slab != NULL:
-            slot_give(slab, index)
-
-
 cdef void trim_others(heap_t *heap) noexcept nogil:
     """The system's limits are for all heaps: what the others keep for reuse must not starve this one."""
     cdef heap_t *other = <heap_t *>atomic_load_pointer(<void **>&heap.next_heap)
@@ -258,11 +244,7 @@ cdef void trim_others(heap_t *heap) noexcept nogil:
 cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexcept nogil:
     """After an allocation that failed with `error`: give up what is kept for reuse, this thread's slabs of other
     classes included, but for `keep` bytes that can become slabs."""
-    lock_take(&heap.account.lock)
-    quarantine_end(heap)
-    cache_flush(cache)
-    caches_tidy(heap, keep)
-    lock_drop(&heap.account.lock)
+    upkeep_reclaim(heap, cache, keep, False)
     if error != ERROR_HEAP_LIMIT:  # of which other heaps have no part
         trim_others(heap)
 
@@ -398,7 +380,6 @@ cdef void heap_free(void *p) noexcept nogil:
     cdef cache_t *owner
     cdef bin_t *bin
     cdef uint32_t index
-    cdef const void *thread
     if unlikely(p == NULL):
         return
     frame = frame_at(p)
@@ -412,10 +393,10 @@ cdef void heap_free(void *p) noexcept nogil:
         free_with_care(frame, index)
         return
     owner = <cache_t *>atomic_load_pointer(&frame.owner)
-    thread = atomic_load_pointer(<void **>&owner.thread)
     bin = &owner.bins[frame.bin]
     # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
-    if thread == secalloc_thread and bin.slab == frame and bin.word_index == index >> 6:
+    if (atomic_load_pointer(<void **>&owner.thread) == secalloc_thread and bin.slab == frame
+            and bin.word_index == index >> 6):
         bin.freed |= <uint64_t>1 << (index & 63)
         return
     slot_free(frame, index)
@@ -482,11 +463,6 @@ cdef bint heap_owns(const void *p) noexcept nogil:
     return <size_t>(<const uint8_t *>p - reservation.base) < reserved
 
 
-cdef heap_t *heap_of(const void *p) noexcept nogil:
-    """The heap of a live object."""
-    return <heap_t *>frame_at(p).account
-
-
 cdef heap_t *heap_around(const void *p) noexcept nogil:
     """The heap that has pages mapped at an address, be it inside an object; NULL where none of this process has."""
     cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
@@ -496,7 +472,8 @@ cdef heap_t *heap_around(const void *p) noexcept nogil:
         return NULL
     while frame_kind(frame) == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
         frame -= 1
-    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or not frame_holds(frame, p):
+    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or <size_t>(
+            <const uint8_t *>p - frame.start) >= frame.piece_bytes:
         return NULL
     return <heap_t *>frame.account
 
@@ -510,7 +487,7 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
         return False
     if size > old:
         wipe(slot + old, size - old)
-    state_store(slab.states + index, <uint16_t>(STATE_LIVE | size))
+    atomic_store_16_relaxed(slab.states + index, <uint16_t>(STATE_LIVE | size))
     canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
     return True
 
@@ -545,56 +522,8 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
     return moved
 
 
-# --- release, statistics, validity ------------------------------------------------------------------------------------
-
-cdef void heap_wipe_at_once(heap_t *heap) noexcept nogil:
-    """Zero the bytes of every live object, whatever its protection. The objects stay, and are freed as ever.
-
-    Takes no lock, calls nothing but mprotect(2): a signal handler may do it, at any instruction. What another thread
-    frees or makes then may be missed, and it may release no pages. What mprotect(2) had closed is left open, and zero.
-    """
-    cdef frame_t *frame = chunk_piece(&heap.account, NULL)
-    cdef uint32_t i
-    cdef bint was_open
-    while frame != NULL:
-        if frame_is_slab(frame) or frame_kind(frame) == KIND_LARGE:
-            was_open = heaplock_force(frame)
-            if frame_kind(frame) == KIND_LARGE:
-                large_wipe(frame)
-            else:
-                for i in range(frame.slots):
-                    slot_zero(frame, i)
-            heaplock_unforce(frame, was_open)
-        frame = chunk_piece(&heap.account, frame)
-
-
-cdef void heap_wipe(heap_t *heap) noexcept nogil:
-    """The same where other threads may be releasing pages; and close again what had to be opened."""
-    lock_take(&heap.account.lock)
-    heap_wipe_at_once(heap)
-    heaplock_restore(&heap.account)
-    lock_drop(&heap.account.lock)
-
-
-cdef void heap_abandon(heap_t *heap) noexcept nogil:
-    """Unpin the slabs of all threads, of which none allocates in the heap any more. They may be freeing in it."""
-    cdef cache_t *cache
-    lock_take(&heap.account.lock)
-    cache = heap.caches
-    while cache != NULL:
-        cache_flush(cache)
-        cache = cache.next
-    lock_drop(&heap.account.lock)
-
-
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
     cdef thread_t *thread = secalloc_thread
-    lock_take(&heap.account.lock)
-    quarantine_end(heap)
-    if thread != NULL and thread.caches[heap.index] != NULL:
-        cache_flush(thread.caches[heap.index])
-    large_drop(&heap.large, 0)
-    caches_tidy(heap, 0)
-    lock_drop(&heap.account.lock)
+    upkeep_reclaim(heap, NULL if thread == NULL else thread.caches[heap.index], 0, True)

@@ -39,6 +39,11 @@ cdef uint32_t openings_of(const account_t *account) noexcept nogil:
     return atomic_load_32_relaxed(&account.openings)
 
 
+cdef void set_lock(account_t *account, bint locked, bint pinned) noexcept nogil:
+    atomic_store_32_relaxed(&account.locked, locked)
+    atomic_store_32_relaxed(&account.pinned, pinned)
+
+
 cdef int heaplock_settle(frame_t *frame) noexcept nogil:
     """What the pages shall allow follows from what lies there, its own protection, and the lock."""
     cdef account_t *account = frame.account
@@ -83,7 +88,7 @@ cdef void settle_back(account_t *account, frame_t *end) noexcept nogil:
 
 
 cdef void ask_for_key(account_t *account) noexcept nogil:
-    if account.key == KEY_UNASKED:
+    if key_of(account) == KEY_UNASKED:
         atomic_store_32_relaxed(<uint32_t *>&account.key, <uint32_t>mapping_key_create())
 
 
@@ -97,15 +102,15 @@ cdef void mark_slabs(account_t *account, uint16_t kind, uint16_t becomes) noexce
 
 cdef int heaplock_close(account_t *account) noexcept nogil:
     cdef frame_t *failed
-    if account.locked:
+    if account_is_locked(account):
         return ERROR_NONE
     ask_for_key(account)
-    atomic_store_32_relaxed(&account.locked, True)
+    set_lock(account, True, False)
     mark_slabs(account, KIND_SLAB, KIND_SLAB_LOCKED)
     failed = settle_until(account, NULL)
     if failed == NULL:
         return ERROR_NONE
-    atomic_store_32_relaxed(&account.locked, False)
+    set_lock(account, False, False)
     settle_back(account, failed)
     mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
     return ERROR_MAP_COUNT
@@ -113,17 +118,15 @@ cdef int heaplock_close(account_t *account) noexcept nogil:
 
 cdef int heaplock_open(account_t *account) noexcept nogil:
     cdef frame_t *failed
-    cdef bint pinned = account.pinned
-    if not account.locked:
+    cdef bint pinned = is_pinned(account)
+    if not account_is_locked(account):
         return ERROR_NONE
-    atomic_store_32_relaxed(&account.locked, False)
-    atomic_store_32_relaxed(&account.pinned, False)
+    set_lock(account, False, False)
     failed = settle_until(account, NULL)
     if failed == NULL:
         mark_slabs(account, KIND_SLAB_LOCKED, KIND_SLAB)
         return ERROR_NONE
-    atomic_store_32_relaxed(&account.locked, True)
-    atomic_store_32_relaxed(&account.pinned, pinned)
+    set_lock(account, True, pinned)
     settle_back(account, failed)
     return ERROR_MAP_COUNT
 
@@ -133,9 +136,9 @@ cdef int heaplock_enter(account_t *account) noexcept nogil:
     cdef frame_t *failed = NULL
     ask_for_key(account)
     atomic_store_32_relaxed(&account.openings, account.openings + 1)
-    if account.key > 0:
-        mapping_key_allow(account.key, True)
-    elif account.openings == 1 and account.locked and not account.pinned:
+    if key_of(account) > 0:
+        mapping_key_allow(key_of(account), True)
+    elif openings_of(account) == 1 and account_is_locked(account) and not is_pinned(account):
         failed = settle_until(account, NULL)
         if failed != NULL:
             atomic_store_32_relaxed(&account.openings, 0)
@@ -146,17 +149,17 @@ cdef int heaplock_enter(account_t *account) noexcept nogil:
 cdef void heaplock_leave(account_t *account, bint pin) noexcept nogil:
     """The thread's last block ends."""
     atomic_store_32_relaxed(&account.openings, account.openings - 1)
-    if account.key > 0:
-        mapping_key_allow(account.key, False)
-    if account.locked and pin and not account.pinned:
+    if key_of(account) > 0:
+        mapping_key_allow(key_of(account), False)
+    if account_is_locked(account) and pin and not is_pinned(account):
         atomic_store_32_relaxed(&account.pinned, True)
-    elif not account.locked or account.pinned or account.key > 0 or account.openings > 0:
+    elif not account_is_locked(account) or is_pinned(account) or key_of(account) > 0 or openings_of(account) > 0:
         return
     settle_all(account)
 
 
 cdef void heaplock_unpin(account_t *account) noexcept nogil:
-    if account.pinned:
+    if is_pinned(account):
         atomic_store_32_relaxed(&account.pinned, False)
         settle_all(account)
 

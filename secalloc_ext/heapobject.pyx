@@ -13,13 +13,13 @@ from libc.errno cimport errno
 from libc.string cimport memcpy
 
 from secalloc_ext import errors
-from secalloc_ext.audit cimport audit_committed, audit_heap, audit_is_valid, audit_t
+from secalloc_ext.frame cimport account_is_locked
+from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
 from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock,
-    heap_trim, heap_wipe)
+    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
@@ -29,6 +29,7 @@ from secalloc_ext.prim cimport (
     ERROR_RANDOM, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
 from secalloc_ext.quarantine cimport QUARANTINE_SLOTS_MAX
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
+from secalloc_ext.upkeep cimport upkeep_committed, upkeep_wipe
 
 ERROR_NAMES = {
     ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
@@ -199,7 +200,7 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
 cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
     """Raise what stands behind the calling thread's last failed allocation."""
     raise errors.exception_for(
-        ERROR_NAMES.get(heap_error(), ""), size, audit_committed(heap) if heap != NULL else 0,
+        ERROR_NAMES.get(heap_error(), ""), size, upkeep_committed(heap) if heap != NULL else 0,
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
 
 
@@ -340,7 +341,7 @@ cdef class Heap:
     @property
     def locked(self):
         """Whether `lock` holds."""
-        return bool(self.get().account.locked)
+        return account_is_locked(&self.get().account)
 
     cdef int check_lock(self, int error) except -1:
         if error != ERROR_NONE:
@@ -353,7 +354,7 @@ cdef class Heap:
 
         The objects stay alive: they are zero. For emergencies; see also `wipe_on_signal`.
         """
-        heap_wipe(self.get())
+        upkeep_wipe(self.get())
 
     def is_valid(self):
         """Whether every slot, canary and sum is as it should be. Reads the whole heap; no other thread may use it."""

@@ -11,14 +11,14 @@ from secalloc_ext.chunk cimport chunk_close_all, chunk_init, chunk_lock
 from secalloc_ext.fork cimport fork_adopt, fork_discard, fork_isolate, fork_shadow
 from secalloc_ext.frame cimport CARE_FLUSH, CARE_QUARANTINE
 from secalloc_ext.heap cimport (
-    heap_abandon, heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim,
-    heap_wipe_at_once)
+    heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_relaxed,
-    atomic_store_32_release, atomic_store_pointer, likely, lock_drop, lock_init, lock_t, lock_take)
+    ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_release, atomic_store_pointer,
+    likely, lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.quarantine cimport quarantine_init
+from secalloc_ext.upkeep cimport upkeep_abandon, upkeep_is_abandoned, upkeep_wipe_at_once
 
 cdef lock_t heaps_lock               # creation and closing of heaps; outermost
 lock_init(&heaps_lock)
@@ -132,7 +132,7 @@ cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.retain = options.retain
     heap.on_fork = options.on_fork
     memcpy(heap.name, options.name, sizeof(heap.name))
-    atomic_store_32_relaxed(&heap.open, True)
+    heap.open = True
 
 
 cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) noexcept nogil:
@@ -165,14 +165,10 @@ cdef int start_default() noexcept nogil:
 
 
 cdef bint tidy_closed(heap_t *heap) noexcept nogil:
-    """Give back what a closed heap can; again where the kernel refused before. Is nothing left of it?"""
-    cdef bint gone
+    """Give back what a closed heap can, again where the kernel refused before. True when nothing is left."""
     heap_lock(heap, False)
     heap_trim(heap)
-    lock_take(&heap.account.lock)
-    gone = heap.account.committed == 0 and heap.account.openings == 0
-    lock_drop(&heap.account.lock)
-    return gone
+    return upkeep_is_abandoned(heap)
 
 
 cdef uint32_t unused_record() noexcept nogil:
@@ -180,7 +176,7 @@ cdef uint32_t unused_record() noexcept nogil:
     there is none."""
     cdef uint32_t i
     for i in range(1, heaps_used):
-        if not atomic_load_32_acquire(&heaps[i].open) and tidy_closed(&heaps[i]):
+        if not heaps[i].open and tidy_closed(&heaps[i]):
             return i
     return heaps_used
 
@@ -211,12 +207,14 @@ cdef heap_t *heap_default() noexcept nogil:
 
 cdef void heap_close(heap_t *heap) noexcept nogil:
     """No thread can allocate in it from now on, so that what the others had taken is nobody's."""
-    heap_abandon(heap)
+    lock_take(&heaps_lock)  # nobody makes another heap of the record meanwhile
+    upkeep_abandon(heap)
     tidy_closed(heap)
-    atomic_store_32_release(&heap.open, False)  # the record may be another heap's from here on
+    heap.open = False
+    lock_drop(&heaps_lock)
 
 
 cdef void heap_wipe_all() noexcept nogil:
     cdef size_t i
     for i in range(atomic_load_32_acquire(&heaps_used)):
-        heap_wipe_at_once(&heaps[i])
+        upkeep_wipe_at_once(&heaps[i])

@@ -114,8 +114,6 @@ static inline uint16_t atomic_load_16_relaxed(const uint16_t *p) { return __atom
 static inline uint16_t atomic_load_16_acquire(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void atomic_store_16_relaxed(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
 static inline void atomic_store_16_release(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
-static inline uint16_t state_load(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-static inline void state_store(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
 
 /* Sets one bit that is clear; the answer is the word before it. That the bit is clear is the caller's affair: where the
  * answer shows that it was set, the word is spoiled. An addition, as x86 has one that answers the old word. */

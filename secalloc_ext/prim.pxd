@@ -34,8 +34,6 @@ cdef extern from "prim.h" nogil:
     uint16_t atomic_load_16_acquire(const uint16_t *p) noexcept
     void atomic_store_16_relaxed(uint16_t *p, uint16_t v) noexcept
     void atomic_store_16_release(uint16_t *p, uint16_t v) noexcept
-    uint16_t state_load(const uint16_t *p) noexcept
-    void state_store(uint16_t *p, uint16_t v) noexcept
     uint64_t atomic_set_clear_bit(uint64_t *word, unsigned bit) noexcept
 
     ctypedef struct lock_t:

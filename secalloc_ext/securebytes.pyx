@@ -17,6 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 from libc.string cimport memchr, memcpy
+from secalloc_ext.frame cimport account_is_locked
 from secalloc_ext.arguments cimport byte_value, hex_digit, index_size, is_size, slice_length
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
 from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_realloc, heap_unpin, heap_zero
@@ -167,7 +168,7 @@ cdef class SecureBytes:
             raise WipedError("the SecureBytes was wiped")
         if self.generation != self.heap.heap.generation:
             raise ForkedError("the SecureBytes belongs to the process that forked this one")
-        if self.heap.heap.account.locked and not heap_lets_in(self.heap.heap):
+        if account_is_locked(&self.heap.heap.account) and not heap_lets_in(self.heap.heap):
             raise ProtectedError("the heap of the SecureBytes is locked: use `with heap.unlocked():`")
         if self.effective == ACCESS_NONE:
             raise ProtectedError("the SecureBytes is noaccess: use `with key.unlocked():`")

@@ -13,8 +13,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.frame cimport KIND_PIECE, KIND_SLAB, KIND_SLAB_LOCKED, account_is_locked, frame_mark, frame_t
 from secalloc_ext.prim cimport (
-    SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_acquire, atomic_load_relaxed, atomic_or_release,
-    atomic_store_16_relaxed, atomic_store_pointer, bytes_are_zero, state_load)
+    SLAB_SLOTS_MAX, atomic_and_acquire, atomic_load_16_relaxed, atomic_load_acquire, atomic_load_relaxed,
+    atomic_or_release, atomic_store_16_relaxed, atomic_store_pointer, atomic_store_relaxed, bytes_are_zero)
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, class_slot_bytes
 from secalloc_ext.slot cimport STATE_LIVE, STATE_SIZE, canary_is_intact
 
@@ -32,16 +32,21 @@ cdef uint64_t absent(const frame_t *slab, size_t word) noexcept nogil:
 
 
 cdef void slab_init(frame_t *slab, unsigned bin, void *owner, uint64_t secret) noexcept nogil:
-    """Cut a piece (all zero, as is its state array) into slots of `bin`'s class, all free."""
+    """Cut a piece (all zero, as is its state array) into slots of `bin`'s class, all free.
+
+    Whoever freed the last slot of an earlier slab here may look at `bin`, `owner` and the bitmap only now.
+    """
     cdef uint32_t slot = class_slot_bytes(bin % CLASS_COUNT, bin >= CLASS_COUNT)
     cdef uint32_t unit = slot >> 4
+    cdef size_t word
     atomic_store_16_relaxed(&slab.bin, <uint16_t>bin)
     atomic_store_pointer(&slab.owner, owner)
     slab.canary = secret
     slab.slot_bytes = slot
     slab.slots = <uint32_t>(slab.piece_bytes // slot)
     slab.reciprocal = ((<uint32_t>1 << 31) + unit - 1) // unit
-    memset(slab.bitmap, 0xff, words_of(slab) * 8)
+    for word in range(words_of(slab)):
+        atomic_store_relaxed(slab.bitmap + word, ALL)
     frame_mark(slab, KIND_SLAB_LOCKED if account_is_locked(slab.account) else KIND_SLAB)
 
 
@@ -63,7 +68,7 @@ cdef void slab_free_all(frame_t *slab) noexcept nogil:
     cdef uint32_t i
     memset(slab.bitmap, 0xff, words_of(slab) * 8)
     for i in range(slab.slots):
-        if state_load(slab.states + i) & STATE_LIVE:
+        if atomic_load_16_relaxed(slab.states + i) & STATE_LIVE:
             slab.bitmap[i >> 6] &= ~(<uint64_t>1 << (i & 63))
 
 
@@ -90,7 +95,7 @@ cdef slab_count_t slab_count(const frame_t *slab) noexcept nogil:
     cdef uint16_t state
     memset(&count, 0, sizeof(count))
     for i in range(slab.slots):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         if state & STATE_LIVE:
             count.live += 1
             count.live_bytes += state & STATE_SIZE
@@ -114,7 +119,7 @@ cdef bint slab_is_valid(const frame_t *slab) noexcept nogil:
     if <size_t>slab.slots * slab.slot_bytes > slab.piece_bytes:
         return False
     for i in range(slab.slots):
-        state = state_load(slab.states + i)
+        state = atomic_load_16_relaxed(slab.states + i)
         slot = slab.start + i * slab.slot_bytes
         if state & STATE_LIVE:
             size = state & STATE_SIZE

@@ -12,7 +12,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
     atomic_set_clear_bit, bytes_are_zero, fatal_error, flush_lines, load_64, pattern_difference, pattern_fill,
-    rotate_right, state_load, state_store, store_64, unlikely, wipe, wipe_slot)
+    rotate_right, atomic_load_16_relaxed, atomic_store_16_relaxed, atomic_store_16_release, store_64, unlikely,
+    wipe, wipe_slot)
 
 cdef enum:
     STATE_LIVE = 0x8000
@@ -42,12 +43,12 @@ cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const u
 cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, uint32_t slot_bytes,
                                size_t size) noexcept nogil:
     """Make a free slot live. Ends the process when the slot was written to after it was freed."""
-    if unlikely(state_load(state) != 0):
+    if unlikely(atomic_load_16_relaxed(state) != 0):
         fatal_error("damaged metadata")
     if unlikely(not bytes_are_zero(slot, slot_bytes)):
         fatal_error("write after free")
-    state_store(state, <uint16_t>(STATE_LIVE | size))
     canary_fill(secret, slot + size, slot + slot_bytes, size)
+    atomic_store_16_release(state, <uint16_t>(STATE_LIVE | size))  # a fork copies what is live: then it has a canary
     return slot
 
 
@@ -74,7 +75,7 @@ cdef inline uint8_t *slot_start(const frame_t *slab, uint32_t index) noexcept no
 
 cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil:
     """The requested size of a live slot, its canary checked. Ends the process for a free or damaged slot."""
-    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
     cdef uint8_t *slot = slot_start(slab, index)
     cdef size_t size = state & STATE_SIZE
     if unlikely(not state & STATE_LIVE):
@@ -86,7 +87,7 @@ cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil
 
 cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
     """Wipe a live slot. It is nobody's then, until slot_give."""
-    state_store(slab.states + index, 0)
+    atomic_store_16_relaxed(slab.states + index, 0)
     wipe_slot(slot_start(slab, index), slab.slot_bytes)
 
 
@@ -106,7 +107,7 @@ cdef inline bint slot_give(const frame_t *slab, uint32_t index) noexcept nogil:
 
 cdef inline void slot_zero(const frame_t *slab, uint32_t index) noexcept nogil:
     """Zero the object in a slot, if one lives there; it goes on living."""
-    cdef uint16_t state = state_load(slab.states + index)
+    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
     if state & STATE_LIVE:
         wipe(slot_start(slab, index), state & STATE_SIZE)
         slot_flush(slab, index)

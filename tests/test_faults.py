@@ -237,7 +237,7 @@ def test_pages_that_cannot_be_taken_away_are_taken_away_before_their_addresses_a
 
 
 def test_failing_again_and_again_uses_nothing_up(inject):
-    """Neither records, which are never given back, nor libc's 1,024 keys."""
+    """Records are never given back."""
     inject(
         "", "secretmem",
         """
@@ -251,7 +251,7 @@ def test_failing_again_and_again_uses_nothing_up(inject):
             except AllocationError:
                 pass
         assert faults.injected() == 300
-        assert faults.count("mprotect open") <= 1 and faults.count("pthread_key_create") == 1, faults.counts()
+        assert faults.count("mprotect open") <= 1, faults.counts()
         faults.disarm()
         assert SecureBytes(b"works") == b"works"
         """,
