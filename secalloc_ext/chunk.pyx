@@ -29,8 +29,9 @@ from secalloc_ext.mapping cimport (
     mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
     DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_MAP_COUNT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT,
-    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, atomic_load_acquire, atomic_load_pointer, atomic_store_pointer,
-    atomic_store_release, bits_last, fatal_error, lock_drop, lock_init, lock_t, lock_take)
+    LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, atomic_load_32_relaxed, atomic_load_acquire, atomic_load_pointer,
+    atomic_store_32_relaxed, atomic_store_pointer, atomic_store_relaxed, atomic_store_release, bits_last, fatal_error,
+    lock_drop, lock_init, lock_t, lock_take)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_t
 
 cdef enum:
@@ -210,7 +211,7 @@ cdef frame_t *range_joined(size_t length, int *error) noexcept nogil:
     memset(ranges, 0, sizeof(ranges))
     while True:
         frame = reservation.frames + index
-        if index < used and (frame.chunk_frames == 0 or frame.chunk_pieces == 0):
+        if index < used and (frame.chunk_frames == 0 or atomic_load_32_relaxed(&frame.chunk_pieces) == 0):
             index += 1 if frame.chunk_frames == 0 else frame.chunk_frames
             continue
         # The run ends at a chunk, or at the high-water mark, where there may be more.
@@ -296,8 +297,8 @@ cdef frame_t *chunk_piece(const account_t *account, frame_t *since) noexcept nog
 cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece, account_t *account) noexcept nogil:
     """Make `frame` the record of a mapped piece at `start`."""
     cdef size_t index = <size_t>(frame - reservation.frames)
-    frame.start = start
-    frame.piece_bytes = piece
+    atomic_store_pointer(<void **>&frame.start, start)
+    atomic_store_relaxed(<uint64_t *>&frame.piece_bytes, piece)
     atomic_store_pointer(<void **>&frame.account, account)
     frame.bitmap = <uint64_t *>(details.base + index * DETAIL_BYTES)
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
@@ -344,7 +345,7 @@ cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_
         else:
             range_give(first)
         return NULL
-    first.chunk_pieces = <uint32_t>count
+    atomic_store_32_relaxed(&first.chunk_pieces, <uint32_t>count)
     first.chunk_used = 0
     account.chunks += 1
     account.committed += piece * count
@@ -368,7 +369,7 @@ cdef int chunk_release(frame_t *frame) noexcept nogil:
         return error
     for i in range(count):
         frame_mark(frame + i, KIND_UNUSED)
-        frame[i].start = NULL
+        atomic_store_pointer(<void **>&frame[i].start, NULL)
     account.chunks -= 1
     account.committed -= piece * count
     range_give(first)

@@ -1,7 +1,8 @@
 """Layer 2: the records that say what lies where; types and their one-line rules. `chunk` keeps them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.prim cimport (
-    atomic_load_16_acquire, atomic_load_32_relaxed, atomic_store_16_release, lock_t)
+    atomic_load_16_acquire, atomic_load_32_relaxed, atomic_load_pointer, atomic_load_relaxed, atomic_store_16_release,
+    lock_t)
 
 cdef enum kind_t:
     KIND_UNUSED = 0      # nothing mapped here, or the inside of a large object
@@ -32,7 +33,7 @@ cdef struct account_t:     # what a heap is charged: committed = sum of piece_by
     uint32_t openings      # blocks that let a thread in, all threads
 
 cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free reads is in the first
-    uint8_t *start         # first byte of the piece or the large object
+    uint8_t *start         # first byte of the piece or the large object; with piece_bytes, see frame_holds
     uint64_t *bitmap       # slab: bit set = slot free and not in a thread cache; bits past the last slot always set
     uint16_t *states       # slab: 0 = free, STATE_LIVE | size
     uint64_t canary        # the slab's or the large object's secret; no byte of it is zero
@@ -68,6 +69,12 @@ cdef inline void frame_mark(frame_t *frame, uint16_t kind) noexcept nogil:
 cdef inline bint frame_is_slab(const frame_t *frame) noexcept nogil:
     cdef uint16_t kind = frame_kind(frame)
     return kind == KIND_SLAB or kind == KIND_SLAB_LOCKED
+
+
+cdef inline bint frame_holds(const frame_t *frame, const void *p) noexcept nogil:
+    """Whether `p` lies in its piece, or did: another heap may be giving that back."""
+    cdef const uint8_t *start = <const uint8_t *>atomic_load_pointer(<void **>&frame.start)
+    return <size_t>(<const uint8_t *>p - start) < atomic_load_relaxed(<const uint64_t *>&frame.piece_bytes)
 
 
 cdef inline bint account_is_locked(const account_t *account) noexcept nogil:

@@ -19,7 +19,7 @@ from secalloc_ext.cache cimport (
 from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
-    account_is_locked, frame_is_slab, frame_kind, frame_t)
+    account_is_locked, frame_holds, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
@@ -472,8 +472,7 @@ cdef heap_t *heap_around(const void *p) noexcept nogil:
         return NULL
     while frame_kind(frame) == KIND_UNUSED and frame > reservation.frames:  # the object may have begun before
         frame -= 1
-    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or <size_t>(
-            <const uint8_t *>p - frame.start) >= frame.piece_bytes:
+    if frame_kind(frame) in (KIND_UNUSED, KIND_INHERITED) or not frame_holds(frame, p):
         return NULL
     return <heap_t *>frame.account
 
