@@ -19,7 +19,7 @@ was freed since is wiped, what was made since is zero, with a canary, and every 
 in whichever cache or quarantine it was. What another thread writes into its objects meanwhile may be half copied.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport (
@@ -30,7 +30,7 @@ from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
-    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, fatal_error, atomic_load_16_relaxed, wipe_slot)
+    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe_slot)
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -67,7 +67,7 @@ cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
         if not state & STATE_LIVE:
             break
         size = state & STATE_SIZE
-        memcpy(copy, slab.start + i * slot_bytes, slot_bytes)
+        copy_while_in_use(copy, slab.start + i * slot_bytes, slot_bytes)
         copied_bits(slab)[i >> 6] |= bit
         if canary_is_intact(slab.canary, copy + size, copy + slot_bytes, size):
             whole_bits(slab)[i >> 6] |= bit
@@ -84,7 +84,7 @@ cdef bint copy_live(frame_t *frame, uint8_t *shadow) noexcept nogil:
         closed = frame.access == ACCESS_NONE or account_is_locked(frame.account)
         if closed and heaplock_expose(frame) != ERROR_NONE:
             return False
-        memcpy(shadow, frame.start, frame.piece_bytes)
+        copy_while_in_use(shadow, frame.start, frame.piece_bytes)
         if closed and heaplock_settle(frame) != ERROR_NONE:
             fatal_error("protection cannot be changed")
     elif frame_is_slab(frame):

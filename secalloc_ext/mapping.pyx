@@ -24,10 +24,10 @@ from secalloc_ext.prim cimport (
     ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
     EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC,
-    PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno,
-    ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get,
-    pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
+    MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE,
+    O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close,
+    errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc,
+    pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -105,6 +105,23 @@ cdef int mapping_probe(unsigned flags) noexcept nogil:
     return ERROR_NONE
 
 
+cdef int map_secret_piece(uint8_t *first, size_t piece, int fd, size_t offset) noexcept nogil:
+    """Where a limit allows it, map a piece elsewhere; then move it to `first`. A MAP_FIXED that the limit refuses has
+    unmapped by then what lay there, for anything in the process to land in."""
+    cdef int error
+    cdef void *elsewhere = mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_SHARED, fd, <long>offset)
+    if elsewhere == MAP_FAILED:
+        return error_of_piece(errno)
+    if mremap(elsewhere, piece, piece, MREMAP_MAYMOVE | MREMAP_FIXED, first) != MAP_FAILED:
+        return ERROR_NONE
+    error = error_of_piece(errno)
+    if munmap(elsewhere, piece) != 0:
+        fatal_error("pages cannot be released")
+    # Refused before anything is unmapped, but for want of the kernel's own memory.
+    mmap(first, piece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0)
+    return error
+
+
 cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, unsigned flags,
                            size_t *mapped) noexcept nogil:
     cdef int error = ERROR_NONE
@@ -117,10 +134,8 @@ cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
     for i in range(count):
         if error != ERROR_NONE:
             break
-        if mmap(first + i * stride, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-                <long>(i * piece)) == MAP_FAILED:
-            error = error_of_piece(errno)
-        else:
+        error = map_secret_piece(first + i * stride, piece, fd, i * piece)
+        if error == ERROR_NONE:
             mapped[0] += 1
     close(fd)
     return error

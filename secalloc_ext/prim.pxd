@@ -54,6 +54,7 @@ cdef extern from "prim.h" nogil:
     void store_64(uint8_t *p, uint64_t v) noexcept
     void pattern_fill(uint8_t *first, uint8_t *end, uint64_t pattern) noexcept
     uint64_t pattern_difference(const uint8_t *first, const uint8_t *end, uint64_t pattern) noexcept
+    void copy_while_in_use(uint8_t *copy, const uint8_t *p, size_t size) noexcept
     void wipe(void *p, size_t size) noexcept
     void wipe_slot(uint8_t *p, size_t size) noexcept
     bint lines_can_be_flushed() noexcept

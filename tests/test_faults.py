@@ -44,6 +44,8 @@ ERRORS = {
     ("mmap piece", errno.EAGAIN): MEMLOCK,
     ("mmap piece", errno.ENOMEM): MAP_COUNT,
     ("mmap piece", errno.EPERM): OTHER,
+    ("mremap", errno.EAGAIN): MEMLOCK,
+    ("mremap", errno.ENOMEM): MAP_COUNT,
     ("mlock", errno.EAGAIN): MEMLOCK,
     ("mlock", errno.ENOMEM): MEMLOCK,
     ("mlock", errno.EPERM): MEMLOCK,

@@ -233,6 +233,30 @@ def test_a_child_that_forks_before_it_allocates_is_no_different():
     )
 
 
+def test_the_first_use_may_fall_into_a_fork():
+    """The fork's own handlers stand for another thread: they can be timed. Those registered last come first."""
+    succeed(
+        """
+        import ctypes, os
+        from support import capi
+
+        @ctypes.CFUNCTYPE(None)
+        def first_use():
+            used.append(capi.malloc(100))
+
+        used = []
+        assert ctypes.CDLL(None).__register_atfork(first_use, None, None, None) == 0
+        pid = os.fork()
+        if pid == 0:
+            capi.free(capi.malloc(100))
+            capi.free(used[0])
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        capi.free(used[0])
+        """
+    )
+
+
 def test_forks_in_a_row_do_not_grow_the_parent():
     fork(
         """

@@ -69,6 +69,28 @@ print(error)
         assert part in message
 
 
+@pytest.mark.parametrize("kind", growth.KINDS)
+@pytest.mark.parametrize(("limit", "backend"), MET)
+def test_at_a_limit_the_reservation_has_no_gap_for_others_to_land_in(limit, backend, kind):
+    """A mmap(2) over pages that a limit refuses has unmapped them by then."""
+    before, during, _, _ = LIMITS[limit]
+    succeed(
+        IMPORTS
+        + f"""
+make, options = growth.KINDS[{kind!r}](), {{}}
+{before}
+heap = Heap("limited", backend={backend!r}, **options)
+live = growth.grow(make, heap, 3)[0]
+with {during}:
+    for _ in range(3):
+        more, error = growth.grow(make, heap)
+        live += more
+        del live[::2]
+assert error is not None and not any(map(capi.owns, maps.gaps()))
+"""
+    )
+
+
 @pytest.mark.parametrize(("limit", "backend"), MET)
 def test_at_a_limit_the_c_api_answers_null_and_errno_and_leaves_what_is_there(limit, backend):
     before, during, _, _ = LIMITS[limit]

@@ -117,7 +117,7 @@ void faults_pretend_keys(void) { shared->keys = 1; }
 
 static enum call use_of_mmap(int protection, int flags)
 {
-    return !(flags & MAP_FIXED) ? RESERVE : protection == PROT_NONE ? RELEASE : PIECE;
+    return protection != PROT_NONE ? PIECE : flags & MAP_FIXED ? RELEASE : RESERVE;
 }
 
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)

@@ -2,6 +2,7 @@
 import os
 from bisect import bisect_right
 from contextlib import suppress
+from itertools import pairwise
 from typing import NamedTuple
 
 PAGE_BYTES = 4096
@@ -65,6 +66,11 @@ def backend_at(address):
     """The backend of the page at an address; None where that is not the core's."""
     around = mapping_at(address)
     return around and around.backend
+
+
+def gaps():
+    """Where address space begins in which nothing is mapped."""
+    return [one.end for one, following in pairwise(mappings()) if one.end != following.start]
 
 
 def detail_at(address, field):

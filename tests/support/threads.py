@@ -10,10 +10,11 @@ def in_threads(count, work):
     Waits for the kernel's threads, not just for Python's: `join` of Python before 3.13 returns while a thread still has
     to run its destructors, and with them secalloc's.
     """
-    before = len(os.listdir("/proc/self/task"))
+    tasks = []
     errors = []
 
     def guarded(i):
+        tasks.append(str(threading.get_native_id()))
         try:
             work(i)
         except BaseException as error:
@@ -24,7 +25,7 @@ def in_threads(count, work):
         thread.start()
     for thread in threads:
         thread.join()
-    while len(os.listdir("/proc/self/task")) > before:
+    while not set(tasks).isdisjoint(os.listdir("/proc/self/task")):
         time.sleep(0.001)
     try:
         for error in errors:
