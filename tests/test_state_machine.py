@@ -74,28 +74,6 @@ class Broken:
             call(*arguments)
 
 
-class SpoilsACanary(Broken):
-    def __init__(self):
-        super().__init__()
-        self.spoiled = {}
-
-    def malloc(self, size):
-        pointer = capi.malloc(size)
-        if pointer is None:  # the heap is locked
-            return None
-        capi.spoil(pointer + size)
-        self.spoiled[pointer] = capi.spoil, pointer + size
-        self.undo.append(self.spoiled[pointer])
-        return pointer
-
-    def free(self, pointer):  # or the process ends, when a step makes and frees
-        spoiled = self.spoiled.pop(pointer, None)
-        if spoiled in self.undo:
-            self.undo.remove(spoiled)
-            capi.spoil(spoiled[1])
-        capi.free(pointer)
-
-
 class SpoilsTheCanaryBeforeAGuardedObject(Broken):
     def guarded_alloc(self, size):
         pointer = capi.guarded_alloc(size)
