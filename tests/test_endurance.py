@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 from support.children import succeed
-from support.endure import build
+from support.compiler import shared_library
 from support.footprint import Footprint
 
 MIB = 1 << 20
@@ -16,7 +16,7 @@ POLICIES = pytest.mark.parametrize("policy", ["isolate", "copy"])
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """support/endure.c, compiled."""
-    return build(tmp_path_factory.mktemp("endure"))
+    return shared_library("endure", tmp_path_factory.mktemp("endure"))
 
 
 # --- a million operations ---

@@ -74,14 +74,6 @@ class Broken:
             call(*arguments)
 
 
-class SpoilsACanary(Broken):
-    def malloc(self, size):
-        pointer = capi.malloc(size)
-        capi.spoil(pointer + size)
-        self.undo.append((capi.spoil, pointer + size))
-        return pointer
-
-
 class SpoilsTheCanaryBeforeAGuardedObject(Broken):
     def guarded_alloc(self, size):
         pointer = capi.guarded_alloc(size)

@@ -93,6 +93,32 @@ def test_the_hammer_sees_a_child_that_does_not_have_what_it_should(hammer_librar
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("hardening", ["fast", "full"])
+def test_a_copied_heap_is_whole_in_the_child_whatever_c_threads_were_about(hammer_library, hardening):  # noqa: F811
+    """Threads that allocate and free without a lock are not stopped by a fork."""
+    succeed(
+        FORKING
+        + """
+import threading
+thread = threading.Thread(target=hammer, args=(functions(), Plan(threads=3, lives=1, rounds=300_000, small=1, seed=5)))
+thread.start()
+forks = 0
+while thread.is_alive() or forks < 10:
+    pid = os.fork()
+    if pid == 0:
+        objects = [capi.malloc(size) for size in range(300) for _ in range(20)] if DEFAULT.is_valid() else []
+        for p in objects:
+            capi.free(p)
+        os._exit(0 if objects and DEFAULT.is_valid() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    forks += 1
+thread.join()
+assert DEFAULT.is_valid()
+""",
+        hammer_library, "copy", hardening,
+    )  # fmt: skip
+
+
 def test_statistics_trim_and_python_threads_go_on_while_c_threads_hammer(hammer):
     def work(i):
         if i == 0:
@@ -119,40 +145,3 @@ def test_a_closed_heap_is_given_back_though_threads_that_used_it_live_on():
             list(pool.map(lambda size, heap=heap: len(SecureBytes(size, heap=heap)), [8, 100, 5000, 20_000]))
             assert heap.stats().caches > 0
             del heap
-
-
-@pytest.mark.parametrize("policy", ["isolate", "copy"])
-def test_a_fork_while_c_threads_hammer_gives_a_child_whose_heap_is_whole(hammer_library, policy):  # noqa: F811
-    """They hold no lock on the common path: they go on while copies are made."""
-    succeed(
-        """
-        import sys, threading, secalloc
-        secalloc.configure(on_fork=sys.argv[2])
-        from secalloc import SecureBytes
-        from secalloc_ext.heapobject import DEFAULT
-        from support import capi
-        from support.forking import forked
-        from support.hammer import Plan, functions, load
-        hammer = load(sys.argv[1])
-        broken = []
-        plan = Plan(threads=3, lives=12, rounds=40_000, small=True, seed=17)
-        threads = [threading.Thread(target=lambda: broken.append(hammer(functions(), plan)))]
-        threads[0].start()
-        key = SecureBytes(b"secret")
-        def child():
-            assert DEFAULT.on_fork == "isolate" or key == b"secret"
-            assert DEFAULT.is_valid()
-            mine = [capi.malloc(size) for size in (*range(300), 3_000, 20_000) for _ in range(30)]
-            assert DEFAULT.is_valid()
-            for pointer in mine:
-                capi.free(pointer)
-            DEFAULT.trim()
-            assert DEFAULT.is_valid()
-        forks = 0
-        while threads[0].is_alive():
-            forked(child)
-            forks += 1
-        assert forks > 5 and broken == [0] and key == b"secret" and DEFAULT.is_valid()
-        """,
-        hammer_library, policy,
-    )  # fmt: skip

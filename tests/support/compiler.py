@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def shared_library(name, folder):
-    """``support/<name>.c`` as a library in `folder`, compiled with CFLAGS as the core was; its path."""
+    """``support/<name>.c`` as a library in `folder`, with CFLAGS as the core was compiled with; its path."""
     path = Path(folder) / f"{name}.so"
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    flags = ["-O2", *shlex.split(os.environ.get("CFLAGS", "")), "-shared", "-fPIC", "-pthread"]
+    flags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("CFLAGS", ""))]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # a sanitizer's
     source = Path(__file__).with_name(f"{name}.c")
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of a sanitizer
-    subprocess.run([*compiler, *flags, "-o", path, source], env=environment, check=True)
+    subprocess.run([*compiler, *flags, "-shared", "-fPIC", "-pthread", "-o", path, source], env=environment, check=True)
     return path
