@@ -7,7 +7,7 @@ from __future__ import annotations
 import hmac
 import threading
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from secalloc import Heap, SecureBytes
@@ -128,8 +128,8 @@ def _against(ours: Peer, other: Found, sample: Callable[..., Sample], fewer: int
 
 # --- Python -----------------------------------------------------------------------------------------------------------
 
-def _statement(statement: str, count: int = 20_000, **names: object) -> Sample:
-    timer = timeit.Timer(statement, globals=names)
+def _statement(statement: str, names: Mapping[str, object], count: int = 20_000) -> Sample:
+    timer = timeit.Timer(statement, globals=dict(names))
     return lambda: timer.timeit(count) / count * 1e9
 
 
@@ -150,11 +150,11 @@ def _python_rows() -> Iterator[Row]:
               _statements(("key == other", same), ("equal(key, other)", alike)))  # fmt: skip
 
 
-Timed = tuple[str, dict[str, object]]  # a statement and the names in it
+Timed = tuple[str, Mapping[str, object]]  # a statement and the names in it
 
 
 def _statements(ours: Timed, theirs: Timed) -> Callable[[int], Measured]:
-    return lambda rounds: compare(_statement(ours[0], **ours[1]), _statement(theirs[0], **theirs[1]), rounds)
+    return lambda rounds: compare(_statement(*ours), _statement(*theirs), rounds)
 
 
 def _array_rows() -> Iterator[Row]:
@@ -170,8 +170,8 @@ def _array_rows() -> Iterator[Row]:
 
         def measure(rounds: int, size: int = size, count: int = count) -> Measured:
             plain, secret = np.ones(size // 8), snp.ones(size // 8)
-            theirs = _statement("a * 2 + 1", count, a=plain)
-            inner = _statement("a * 2 + 1", count, a=secret)
+            theirs = _statement("a * 2 + 1", {"a": plain}, count)
+            inner = _statement("a * 2 + 1", {"a": secret}, count)
 
             def ours() -> float:
                 with snp.secure_arrays():

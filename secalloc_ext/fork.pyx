@@ -65,9 +65,8 @@ cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
     for attempt in range(TRIES):
         state = atomic_load_16_relaxed(slab.states + i)
         if not state & STATE_LIVE:
-            if attempt > 0:  # freed meanwhile: nothing of it was copied
-                wipe_slot(copy, slot_bytes)
-                copied_bits(slab)[i >> 6] &= ~bit
+            if attempt > 0:  # freed while it was copied: its canary was not damaged
+                whole_bits(slab)[i >> 6] |= bit
             break
         size = state & STATE_SIZE
         copy_while_in_use(copy, slab.start + i * slot_bytes, slot_bytes)

@@ -99,7 +99,8 @@ def test_a_copied_heap_is_whole_in_the_child_whatever_c_threads_were_about(hamme
     succeed(
         FORKING
         + """
-import threading
+import threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: it is what is tested
 thread = threading.Thread(target=hammer, args=(functions(), Plan(threads=3, lives=1, rounds=300_000, small=1, seed=5)))
 thread.start()
 forks = 0

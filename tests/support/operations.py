@@ -5,7 +5,6 @@ What is to be done can be done again where it failed. It checks what it made, an
 import ctypes
 import os
 import signal
-import tempfile
 
 import secalloc
 from secalloc import Heap, ProtectedError, SecureBytes
@@ -219,12 +218,11 @@ def a_file_of_unknown_size(ground):
 @operation
 def a_file_of_known_size(ground):
     heap = ground.heap()
-    file = ground.keep(tempfile.NamedTemporaryFile())  # noqa: SIM115
-    file.write(b"f" * MIDDLE)
-    file.flush()
+    fd = os.memfd_create("known size")
+    os.write(fd, b"f" * MIDDLE)
 
     def act():
-        made = SecureBytes.from_file(file.name, heap=heap)
+        made = SecureBytes.from_file(f"/proc/self/fd/{fd}", heap=heap)
         assert made == b"f" * MIDDLE
         return made
 
