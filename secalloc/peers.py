@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import secalloc
 from secalloc_ext import api
 from secalloc_ext.heapobject import Heap
 from secalloc_ext.loops import Peer
@@ -60,19 +61,17 @@ def _found(
 
 
 def _secalloc() -> Found:
-    from secalloc import __version__
-
     name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     capsules = (api.__pyx_capi__[f"secalloc_{function}"] for function in ("malloc", "free"))
     alloc, release = (pointer_of(capsule, name_of(capsule)) for capsule in capsules)
-    return Found("secalloc", __version__, api.__file__ or "?", Peer(alloc, release))
+    return Found("secalloc", secalloc.__version__, api.__file__ or "?", Peer(alloc, release))
 
 
 def heap_peer(name: str, heap: Heap) -> Found:
     """secalloc again, in a heap with other options."""
-    return Found(name, _secalloc().version, api.__file__ or "?", Peer(heap=heap))
+    return Found(name, secalloc.__version__, api.__file__ or "?", Peer(heap=heap))
 
 
 def _glibc() -> Found:

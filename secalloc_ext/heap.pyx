@@ -350,17 +350,25 @@ cdef void free_with_care(frame_t *slab, uint32_t index) noexcept nogil:
         slot_free(slab, index)
 
 
+cdef bint locked_open(frame_t *slab) noexcept nogil:
+    """Let this thread touch a slab of a locked heap, until locked_close, which takes the answer."""
+    lock_take(&slab.account.lock)
+    return heaplock_peek(slab)
+
+
+cdef void locked_close(frame_t *slab, bint was_open) noexcept nogil:
+    heaplock_unpeek(slab, was_open)
+    lock_drop(&slab.account.lock)
+
+
 cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
     """A slot of a locked heap, by any thread: it is opened for that moment, and does not go into quarantine."""
     cdef uint32_t index = slot_index(slab, p)
-    cdef bint was_open
-    lock_take(&slab.account.lock)
-    was_open = heaplock_peek(slab)
+    cdef bint was_open = locked_open(slab)
     slot_size(slab, index)
     slot_close(slab, index)
     slot_flush(slab, index)
-    heaplock_unpeek(slab, was_open)
-    lock_drop(&slab.account.lock)
+    locked_close(slab, was_open)
     slot_free(slab, index)
 
 
@@ -403,13 +411,9 @@ cdef void heap_free(void *p) noexcept nogil:
 
 
 cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
-    cdef size_t size
-    cdef bint was_open
-    lock_take(&slab.account.lock)
-    was_open = heaplock_peek(slab)
-    size = slot_size(slab, slot_index(slab, p))
-    heaplock_unpeek(slab, was_open)
-    lock_drop(&slab.account.lock)
+    cdef bint was_open = locked_open(slab)
+    cdef size_t size = slot_size(slab, slot_index(slab, p))
+    locked_close(slab, was_open)
     return size
 
 
@@ -449,11 +453,9 @@ cdef void heap_zero(void *p) noexcept nogil:
         slot_zero(frame, slot_index(frame, p))
     elif frame_kind(frame) == KIND_SLAB_LOCKED:
         index = slot_index(frame, p)
-        lock_take(&frame.account.lock)
-        was_open = heaplock_peek(frame)
+        was_open = locked_open(frame)
         slot_zero(frame, index)
-        heaplock_unpeek(frame, was_open)
-        lock_drop(&frame.account.lock)
+        locked_close(frame, was_open)
     elif frame_kind(frame) == KIND_LARGE:
         large_zero(frame)
 

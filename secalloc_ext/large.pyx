@@ -203,15 +203,15 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     cdef size_t piece = 0
     cdef frame_t *object = NULL
     cdef size_t largest
-    cdef uint64_t canary = rng_secret(rng)
+    cdef uint64_t canary
     # What is guarded has its slack where the page leaves some.
     if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
-    # Made live under the lock: a fork in another thread copies what is live, and must be able to read it.
     largest = 0 if alignment > PAGE_BYTES else piece if guarded else piece + piece // 8
+    canary = rng_secret(rng)
     lock_take(&account.lock)  # a fork in another thread copies what is live, and must be able to read it
     object = recycled(pool, piece, largest, size, canary, guarded)
     if object == NULL:

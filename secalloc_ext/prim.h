@@ -156,7 +156,6 @@ static inline int size_multiply(size_t a, size_t b, size_t *product) { return __
 
 typedef uint64_t unaligned_64 __attribute__((may_alias, aligned(1)));
 typedef uint64_t vector_16 __attribute__((vector_size(16), may_alias));
-typedef vector_16 vector_16_unaligned __attribute__((aligned(1)));
 
 static inline uint64_t load_64(const uint8_t *p) { return *(const unaligned_64 *)p; }
 static inline void store_64(uint8_t *p, uint64_t v) { *(unaligned_64 *)p = v; }

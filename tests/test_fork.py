@@ -15,24 +15,9 @@ import secalloc
 from secalloc import ForkedError, Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 from support import capi, maps
+from support.forking import forked
 
 SECRET = b"correct horse battery staple"
-
-def forked(work, by=0):
-    '''Run `work` in a child; its exit status tells whether it came to its end, or died by the signal `by`.'''
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    assert status == by, status
 
 def raises(error, call, *arguments):
     try:

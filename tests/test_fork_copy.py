@@ -9,21 +9,11 @@ SIZES = (1, 32, 1000, 16_000, 20_000, 300_000)  # slots, and large objects
 MAKE = f"""
 import os, sys, threading, warnings, secalloc
 from secalloc import ForkedError, Heap, SecureBytes
+from support.forking import forked
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, which is what is tested
 heap = Heap("copied", on_fork="copy", backend=sys.argv[1])
 objects = [SecureBytes.random(size, heap=heap) for size in {SIZES} * 20]
 contents = [bytes(o) for o in objects]
-
-def in_child(do):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            do()
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-    assert os.waitpid(pid, 0)[1] == 0
 """
 
 
@@ -49,7 +39,7 @@ def child():
         o[0] ^= 255
     assert heap.is_valid()
 
-in_child(child)
+forked(child)
 assert [bytes(o) for o in objects] == contents
 """,
         backend,
@@ -91,7 +81,7 @@ def child():
     heap.trim()
     assert heap.stats().committed == 0
 
-in_child(child)
+forked(child)
 assert [bytes(o) for o in objects] == contents and heap.is_valid()
 """,
         backend,
@@ -112,7 +102,7 @@ def child():
         return
     raise SystemExit("the isolated object was readable")
 
-in_child(child)
+forked(child)
 assert isolated == b"not for children"
 """,
         backend,
@@ -136,12 +126,12 @@ for thread in threads:
 
 def child():
     assert [bytes(o) for o in objects] == contents
-    in_child(lambda: None if [bytes(o) for o in objects] == contents else 1 / 0)
+    forked(lambda: None if [bytes(o) for o in objects] == contents else 1 / 0)
     del objects[:]
     heap.trim()
 
 for _ in range(30):
-    in_child(child)
+    forked(child)
 stop.set()
 for thread in threads:
     thread.join()
@@ -220,11 +210,11 @@ def test_forks_in_a_row_leave_nothing_behind_in_the_parent(backend):
         MAKE
         + """
 from support import maps
-in_child(lambda: None)
+forked(lambda: None)
 before = maps.secret_mappings(), maps.descriptors()
 space = maps.address_space()
 for _ in range(50):
-    in_child(lambda: None)
+    forked(lambda: None)
 assert (maps.secret_mappings(), maps.descriptors()) == before
 assert maps.address_space() - space < heap.stats().committed  # one shadow left would be as much
 """,
@@ -267,7 +257,7 @@ def check():
     assert {maps.backend_at(capi.address_of(o)) for o in objects} == {o.backend for o in objects} == {sys.argv[1]}
 
 check()
-in_child(check)
+forked(check)
 """,
         backend,
     )
@@ -287,9 +277,9 @@ def child():
 
 for end in ends[:6]:
     capi.spoil(end)
-    in_child(child)
+    forked(child)
     capi.spoil(end)
-in_child(lambda: None if heap.is_valid() else 1 / 0)
+forked(lambda: None if heap.is_valid() else 1 / 0)
 """,
         backend,
     )
@@ -313,7 +303,7 @@ def parent():
     assert heap.is_valid() and heap.stats().committed == 0
     os.write(answer, b"fine")
 
-in_child(parent)
+forked(parent)
 assert os.read(ask, 9) == b"fine"
 """,
         backend,

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filling.h"
+
 enum { PLACES = 300, GROWTH_MAX = 500 };
 enum { NOACCESS, READONLY, READWRITE };
 
@@ -26,24 +28,6 @@ struct object {
     unsigned char *p;
     int guarded;
 };
-
-static uint64_t next(uint64_t *random)
-{
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    return *random;
-}
-
-static int holds(const unsigned char *p, size_t size, int byte)
-{
-    for (size_t i = 0; i < size; i++)
-        if (p[i] != byte)
-            return 0;
-    return 1;
-}
-
-static unsigned char byte_of(size_t size) { return (unsigned char)(size % 255 + 1); }
 
 static size_t some_size(uint64_t *random)
 {

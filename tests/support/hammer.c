@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "filling.h"
+
 enum { PLACES = 512, THREADS_MAX = 64, KEPT = 6, CHILD_ROUNDS = 300 };
 enum { NOACCESS, READONLY, READWRITE };
 
@@ -47,24 +49,6 @@ struct work {
     uint64_t random;
     long rounds, operations, broken;
 };
-
-static uint64_t next(struct work *work)
-{
-    work->random ^= work->random << 13;
-    work->random ^= work->random >> 7;
-    work->random ^= work->random << 17;
-    return work->random;
-}
-
-static int holds(const unsigned char *p, size_t size, int byte)
-{
-    for (size_t i = 0; i < size; i++)
-        if (p[i] != byte)
-            return 0;
-    return 1;
-}
-
-static unsigned char byte_of(size_t size) { return (unsigned char)(size % 255 + 1); }
 
 static void commit_fault(struct work *work)
 {
@@ -113,7 +97,7 @@ static void end(struct work *work, unsigned char *p)
 
 static unsigned char *resized(struct work *work, unsigned char *p, size_t size)
 {
-    size_t grown = size + next(work) % 500;
+    size_t grown = size + next(&work->random) % 500;
     unsigned char *moved = work->secalloc->realloc(p, grown);
     if (moved == NULL) {
         work->broken += errno != EAGAIN || !holds(p, size, byte_of(size));
@@ -128,13 +112,13 @@ static unsigned char *resized(struct work *work, unsigned char *p, size_t size)
 static void round_guarded(struct work *work)
 {
     const struct functions *secalloc = work->secalloc;
-    size_t size = next(work) % 10000;
+    size_t size = next(&work->random) % 10000;
     unsigned char *p = begin(work, secalloc->guarded_alloc(size), size, 1);
     if (p == NULL)
         return;
-    work->broken += secalloc->protect(p, (int)(next(work) % 3)) != 0;
-    p = __atomic_exchange_n(&work->guarded[next(work) % PLACES], p, __ATOMIC_ACQ_REL);
-    if (p != NULL && next(work) % 4 == 0) {
+    work->broken += secalloc->protect(p, (int)(next(&work->random) % 3)) != 0;
+    p = __atomic_exchange_n(&work->guarded[next(&work->random) % PLACES], p, __ATOMIC_ACQ_REL);
+    if (p != NULL && next(&work->random) % 4 == 0) {
         secalloc->free(p);
     } else if (p != NULL) {
         work->broken += secalloc->protect(p, READWRITE) != 0;
@@ -145,21 +129,21 @@ static void round_guarded(struct work *work)
 static void round_once(struct work *work)
 {
     const struct functions *secalloc = work->secalloc;
-    size_t size = next(work) % 300;
+    size_t size = next(&work->random) % 300;
     size_t alignment = 16;
     unsigned char *p;
-    switch (work->plan->small ? 63 : next(work) % 64) {
+    switch (work->plan->small ? 63 : next(&work->random) % 64) {
     case 0:
-        size = next(work) % 30000;
+        size = next(&work->random) % 30000;
         p = secalloc->malloc(size);
         break;
     case 1:
-        size = next(work) % 8 ? size : next(work) % 500000;
+        size = next(&work->random) % 8 ? size : next(&work->random) % 500000;
         p = secalloc->malloc(size);
         break;
     case 2:
     case 3:
-        alignment = (size_t)16 << next(work) % 10;
+        alignment = (size_t)16 << next(&work->random) % 10;
         p = secalloc->aligned_alloc(alignment, size);
         break;
     case 4:
@@ -174,9 +158,9 @@ static void round_once(struct work *work)
     p = begin(work, p, size, alignment);
     if (p == NULL)
         return;
-    if (!work->plan->small && next(work) % 8 == 0)
+    if (!work->plan->small && next(&work->random) % 8 == 0)
         p = resized(work, p, size);
-    end(work, __atomic_exchange_n(&work->places[next(work) % PLACES], p, __ATOMIC_ACQ_REL));
+    end(work, __atomic_exchange_n(&work->places[next(&work->random) % PLACES], p, __ATOMIC_ACQ_REL));
 }
 
 static void *live(void *argument)
@@ -195,7 +179,7 @@ static void *lives(void *argument)
     struct work *work = argument;
     for (int life = 0; life < work->plan->lives; life++) {
         pthread_t id;
-        work->rounds = 1 + (long)(next(work) % (uint64_t)(2 * work->plan->rounds));
+        work->rounds = 1 + (long)(next(&work->random) % (uint64_t)(2 * work->plan->rounds));
         if (pthread_create(&id, NULL, live, work) != 0)
             abort();
         pthread_join(id, NULL);
