@@ -63,8 +63,9 @@ class Ground:
         self._pointers = []
         self._endings = []
 
-    def heap(self, **options):
-        heap = Heap("ground", **options)
+    def heap(self, gap_frames=0, **options):
+        """Without gaps: else it is chance whether the next chunk needs more records, which are ordinary memory."""
+        heap = Heap("ground", gap_frames=gap_frames, **options)
         self.heaps.append(heap)
         return heap
 

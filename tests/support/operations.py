@@ -102,7 +102,7 @@ def handlers_for_emergencies(ground):
 
 @operation
 def small_objects_until_their_heap_grows(ground):
-    heap = ground.heap()
+    heap = ground.heap(gap_frames=15)
     kept = [SecureBytes(MIDDLE, heap=heap)]
     enough = heap.stats().committed + 400 * MIDDLE
 
