@@ -11,6 +11,7 @@ cdef heap_t *home = NULL   # the default heap; NULL until the first call, and wh
 
 
 cdef inline heap_t *home_open() noexcept nogil:
+    """NULL with errno set where it cannot come into being."""
     global home
     if unlikely(home == NULL):
         home = heap_default()
@@ -18,7 +19,8 @@ cdef inline heap_t *home_open() noexcept nogil:
 
 
 cdef void *secalloc_malloc(size_t size) noexcept nogil:
-    return heap_alloc(home_open(), size, False)
+    cdef heap_t *heap = home_open()
+    return heap_alloc(heap, size, False) if heap != NULL else NULL
 
 
 cdef void *secalloc_calloc(size_t n, size_t size) noexcept nogil:
@@ -30,7 +32,8 @@ cdef void *secalloc_calloc(size_t n, size_t size) noexcept nogil:
 
 
 cdef void *secalloc_realloc(void *p, size_t size) noexcept nogil:
-    return heap_realloc(home_open(), p, size, False)
+    cdef heap_t *heap = home_open()
+    return heap_realloc(heap, p, size, False) if heap != NULL else NULL
 
 
 cdef void secalloc_free(void *p) noexcept nogil:
@@ -49,11 +52,13 @@ cdef void *secalloc_aligned_alloc(size_t alignment, size_t size) noexcept nogil:
     if unlikely(alignment == 0 or alignment & (alignment - 1)):
         errno_set(EINVAL)
         return NULL
-    return heap_alloc_aligned(home_open(), alignment, size)
+    cdef heap_t *heap = home_open()
+    return heap_alloc_aligned(heap, alignment, size) if heap != NULL else NULL
 
 
 cdef void *secalloc_guarded_alloc(size_t size) noexcept nogil:
-    return heap_alloc_guarded(home_open(), size)
+    cdef heap_t *heap = home_open()
+    return heap_alloc_guarded(heap, size) if heap != NULL else NULL
 
 
 cdef int secalloc_protect(void *p, int access) noexcept nogil:

@@ -30,7 +30,7 @@ from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
 from secalloc_ext.prim cimport (
-    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe_slot)
+    ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe)
 from secalloc_ext.quarantine cimport quarantine_clear
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
@@ -71,7 +71,7 @@ cdef void copy_slot(frame_t *slab, uint32_t i, uint8_t *copy) noexcept nogil:
         size = state & STATE_SIZE
         copy_while_in_use(copy, slab.start + i * slot_bytes, slot_bytes)
         copied_bits(slab)[i >> 6] |= bit
-        if canary_is_intact(slab.canary, copy + size, copy + slot_bytes, size):
+        if canary_is_intact(slab.canary, copy + size, slot_bytes - size, size):
             whole_bits(slab)[i >> 6] |= bit
             break
         if attempt >= TRIES_AT_ONCE:
@@ -106,18 +106,20 @@ cdef void adopt_slots(frame_t *slab) noexcept nogil:
     cdef bint copied, whole
     cdef uint8_t *slot
     cdef uint8_t *slack
+    cdef size_t size
     for i in range(slab.slots):
         state = atomic_load_16_relaxed(slab.states + i)
         slot = slab.start + i * slot_bytes
         copied = copied_bits(slab)[i >> 6] >> (i & 63) & 1
         whole = whole_bits(slab)[i >> 6] >> (i & 63) & 1
         if state & STATE_LIVE:
-            slack = slot + (state & STATE_SIZE)
+            size = state & STATE_SIZE
+            slack = slot + size
             # A canary that was damaged before is damaged in the child.
-            if copied == whole and not canary_is_intact(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE):
-                canary_fill(slab.canary, slack, slot + slot_bytes, state & STATE_SIZE)
+            if copied == whole and not canary_is_intact(slab.canary, slack, slot_bytes - size, size):
+                canary_fill(slab.canary, slack, slot_bytes - size, size)
         elif copied:
-            wipe_slot(slot, slot_bytes)
+            wipe(slot, slot_bytes)
     slab_free_all(slab)
 
 
@@ -221,7 +223,7 @@ cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
         frame_mark(frame, KIND_INHERITED)
         frame = chunk_piece(&heap.account, frame)
     heap.account.committed = heap.account.committed_peak = heap.account.chunks = 0
-    if large_init(&heap.large, heap.retain, heap.large.quarantine_places) != ERROR_NONE:
+    if large_init(&heap.large, heap.retain, heap.large.quarantine_places, heap.large.warm_places) != ERROR_NONE:
         fatal_error("no random bytes")
     quarantine_clear(&heap.quarantine)
     memset(heap.pieces.free, 0, sizeof(heap.pieces.free))

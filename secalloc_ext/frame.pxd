@@ -23,6 +23,7 @@ cdef struct account_t:     # what a heap is charged: committed = sum of piece_by
     unsigned flags         # for memfd_secret
     uint32_t care          # care_t, of its slabs
     uint32_t gap_frames    # at most so many unused frames before a new range, at random
+    bint verify_whole      # look for writes after free in all of a slot, not in a sample
     size_t limit           # bytes; 0: none
     size_t committed       # bytes of secret pages mapped, touched or not; what RLIMIT_MEMLOCK is charged
     size_t committed_peak, chunks
@@ -45,7 +46,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint16_t kind          # kind_t; by frame_kind and frame_mark
     uint16_t care          # as the account's
     uint16_t guarded       # large: the object ends at the trailing guard page
-    uint32_t access        # large: access_t, what its pages allow at present, but for the heap's lock
+    uint32_t access        # large: access_t, what its pages allow at present, but for the heap's lock; also when free
     size_t object_bytes    # large: the requested size
     account_t *account     # atomic: whoever walks all frames meets those of other heaps; frame_kind is read first
     frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache

@@ -23,34 +23,38 @@ from secalloc_ext.frame cimport (
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
-    large_alloc, large_free, large_object, large_protect, large_resize, large_size, large_zero)
+    large_alloc, large_cool, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
-    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
-    fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
+    PAGE_BYTES, SAMPLE_ABOVE, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
+    atomic_load_acquire, atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer,
+    bits_first, fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
-    STATE_LIVE, canary_fill, slot_close, slot_flush, slot_give, slot_index, slot_open, slot_size, slot_zero)
+    STATE_LIVE, STATE_SIZE, canary_fill, slot_close, slot_close_short, slot_flush, slot_close_wide, slot_give,
+    slot_index, slot_is_short, slot_is_zero, slot_open, slot_open_short, slot_open_wide, slot_size, slot_zero)
 from secalloc_ext.upkeep cimport upkeep_reclaim
 
 cdef enum:
     TIDY_WORDS = 4096                # words that come free between two tidyings
 
-cdef struct thread_t:
-    cache_t *caches[HEAPS_MAX + 1]   # by heap_t.route; the last is NULL for ever
-    uint32_t openings[HEAPS_MAX]     # blocks that let this thread into a locked heap, by heap_t.index
-
 cdef extern from *:
     """
     #include <pthread.h>
+    enum { HEAPS = 256 };
+    typedef struct {
+        void *caches[HEAPS + 1];   /* cache_t *, by heap_t.route; the last stays empty for ever */
+        uint32_t openings[HEAPS];  /* blocks that let this thread into a locked heap, by heap_t.index */
+    } thread_t;
+    /* Of a thread that has allocated nothing yet. */
+    static thread_t nobody;
     /* The only copies in the process: this file is one extension module. */
-    static _Thread_local __attribute__((tls_model("initial-exec"))) void *secalloc_thread = NULL;
+    static _Thread_local __attribute__((tls_model("initial-exec"))) thread_t *secalloc_thread = &nobody;
     static _Thread_local __attribute__((tls_model("initial-exec"))) int secalloc_error = 0;
-    static inline void thread_set(void *thread) { secalloc_thread = thread; }
+    static inline void thread_set(thread_t *thread) { secalloc_thread = thread; }
     /* For C as well: what malloc's contract calls for. */
     static inline void error_set(int error)
     {
@@ -59,7 +63,11 @@ cdef extern from *:
             errno = error == ERROR_MEMLOCK ? EAGAIN : ENOMEM;
     }
     """
-    thread_t *secalloc_thread      # NULL until the thread's first allocation
+    ctypedef struct thread_t:
+        void **caches
+        uint32_t *openings
+    thread_t nobody
+    thread_t *secalloc_thread      # never NULL, nor is one of its caches: the common path asks for neither
     int secalloc_error             # of the thread's last failed allocation
     void thread_set(thread_t *thread) nogil
     void error_set(int error) nogil
@@ -69,9 +77,25 @@ cdef extern from *:
 
 cdef pthread_key_t thread_key
 cdef bint thread_key_is_made = False
+cdef uint8_t *base = NULL            # of the reservation, which does not move; at hand here for the sake of heap_free
+cdef frame_t *frames = NULL
+cdef cache_t no_cache                # empty, and it stays so: of a thread that has none in a heap
+thread_clear(&nobody)
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
+
+cdef void thread_clear(thread_t *thread) noexcept nogil:
+    cdef size_t i
+    for i in range(HEAPS_MAX + 1):
+        thread.caches[i] = &no_cache
+
+
+cdef inline cache_t *cache_here(const thread_t *thread, size_t index) noexcept nogil:
+    """The thread's cache in a heap, or NULL."""
+    cdef cache_t *cache = <cache_t *>thread.caches[index]
+    return cache if cache != &no_cache else NULL
+
 
 cdef int heap_error() noexcept nogil:
     return secalloc_error
@@ -87,9 +111,9 @@ cdef void thread_exit(void *value) noexcept nogil:
     cdef thread_t *thread = <thread_t *>value
     cdef cache_t *cache
     cdef size_t i
-    thread_set(NULL)
+    thread_set(&nobody)
     for i in range(HEAPS_MAX):
-        cache = thread.caches[i]
+        cache = cache_here(thread, i)
         if cache != NULL:
             lock_take(&cache.heap.account.lock)
             if thread.openings[i] > 0:
@@ -102,7 +126,9 @@ cdef void thread_exit(void *value) noexcept nogil:
 
 cdef int heap_threads_init() noexcept nogil:
     """Before the first thread_open; again where what comes after it in the start of a process failed."""
-    global thread_key_is_made
+    global thread_key_is_made, base, frames
+    base = reservation.base
+    frames = reservation.frames
     if not thread_key_is_made and pthread_key_create(&thread_key, thread_exit) != 0:
         return ERROR_MEMORY
     thread_key_is_made = True
@@ -112,12 +138,13 @@ cdef int heap_threads_init() noexcept nogil:
 cdef thread_t *thread_open() noexcept nogil:
     """This thread's record; NULL with secalloc_error set."""
     cdef thread_t *thread = secalloc_thread
-    if thread == NULL:
+    if thread == &nobody:
         thread = <thread_t *>calloc(1, sizeof(thread_t))
         if thread == NULL or pthread_setspecific(thread_key, thread) != 0:
             free(thread)
             error_set(ERROR_MEMORY)
             return NULL
+        thread_clear(thread)
         thread_set(thread)
     return thread
 
@@ -145,8 +172,8 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     """This thread's cache in `heap`: an idle one adopted, or a new one. NULL with secalloc_error set."""
     cdef thread_t *thread = thread_open()
     cdef cache_t *cache
-    if thread == NULL or thread.caches[heap.index] != NULL:
-        return NULL if thread == NULL else thread.caches[heap.index]
+    if thread == NULL or cache_here(thread, heap.index) != NULL:
+        return NULL if thread == NULL else cache_here(thread, heap.index)
     lock_take(&heap.account.lock)
     cache = heap.idle
     if cache != NULL:
@@ -156,15 +183,16 @@ cdef cache_t *cache_open(heap_t *heap) noexcept nogil:
     if cache != NULL:
         cache_enter(cache, thread)
     lock_drop(&heap.account.lock)
-    thread.caches[heap.index] = cache
+    if cache != NULL:
+        thread.caches[heap.index] = cache
     return cache
 
 
 cdef cache_t *heap_thread_after_fork(heap_t *heap) noexcept nogil:
     """In a child: the cache of the one thread there is; NULL where it has none. Its blocks go on, no others."""
     cdef thread_t *thread = secalloc_thread
-    heap.account.openings = thread != NULL and thread.openings[heap.index] > 0
-    return NULL if thread == NULL else thread.caches[heap.index]
+    heap.account.openings = thread.openings[heap.index] > 0
+    return cache_here(thread, heap.index)
 
 
 # --- the lock of a heap -----------------------------------------------------------------------------------------------
@@ -172,7 +200,7 @@ cdef cache_t *heap_thread_after_fork(heap_t *heap) noexcept nogil:
 cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
     """Whether this thread may touch the heap's objects."""
     cdef const thread_t *thread = secalloc_thread
-    return not account_is_locked(&heap.account) or thread != NULL and thread.openings[heap.index] > 0
+    return not account_is_locked(&heap.account) or thread.openings[heap.index] > 0
 
 
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
@@ -180,6 +208,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     cdef int error = ERROR_NONE
     lock_take(&heap.account.lock)
     if close:
+        large_cool(&heap.large)
         error = heaplock_close(&heap.account)
     else:
         error = heaplock_open(&heap.account)
@@ -207,7 +236,7 @@ cdef int heap_enter(heap_t *heap) noexcept nogil:
 cdef bint heap_leave(heap_t *heap, bint pin) noexcept nogil:
     """End what heap_enter began; with `pin` the pages stay open until heap_unpin. False in a thread that is not in."""
     cdef thread_t *thread = secalloc_thread
-    if thread == NULL or thread.openings[heap.index] == 0:
+    if thread.openings[heap.index] == 0:
         return False
     lock_take(&heap.account.lock)
     thread.openings[heap.index] -= 1
@@ -225,12 +254,30 @@ cdef void heap_unpin(heap_t *heap) noexcept nogil:
 
 # --- alloc ------------------------------------------------------------------------------------------------------------
 
-cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogil:
-    """Open one of the bin's slots, chosen at random; the bin is not empty."""
+cdef inline unsigned bin_choose(cache_t *cache, bin_t *bin) noexcept nogil:
+    """Take one of the bin's slots, at random; the bin is not empty."""
     cdef unsigned turn = rng_byte(&cache.rng)
     cdef unsigned bit = (bits_first(rotate_right(bin.word, turn)) + turn) & 63
     bin.word &= ~(<uint64_t>1 << bit)
-    return slot_open(bin.base + bit * <size_t>bin.slot_bytes, bin.states + bit, bin.canary, bin.slot_bytes, size)
+    return bit
+
+
+cdef void *open_sampled(cache_t *cache, uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes,
+                        size_t size) noexcept nogil:
+    return slot_open(slot, state, secret, slot_bytes, size,
+                     slot_is_zero(slot, slot_bytes, cache.heap.account.verify_whole, &cache.rng))
+
+
+cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogil:
+    """An object in one of the bin's slots, which are not all gone."""
+    cdef unsigned bit = bin_choose(cache, bin)
+    cdef uint32_t slot_bytes = bin.slot_bytes
+    cdef uint8_t *slot = bin.base + bit * <size_t>slot_bytes
+    if likely(slot_is_short(slot_bytes, size)):
+        return slot_open_short(slot, bin.states + bit, bin.canary, slot_bytes, size)
+    if slot_bytes <= SAMPLE_ABOVE:
+        return slot_open_wide(slot, bin.states + bit, bin.canary, slot_bytes, size)
+    return open_sampled(cache, slot, bin.states + bit, bin.canary, slot_bytes, size)
 
 
 cdef void trim_others(heap_t *heap) noexcept nogil:
@@ -254,8 +301,6 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
     cdef cache_t *cache
     cdef frame_t *object
     cdef int error = ERROR_NONE
-    if heap == NULL:
-        return NULL  # heap_default has said why
     if not heap_lets_in(heap):
         error_set(ERROR_LOCKED)
         return NULL
@@ -281,17 +326,17 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
 
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
     """A zeroed object of `size` bytes, aligned to 16, or to a cache line if `lined`. Any thread."""
-    cdef thread_t *thread = secalloc_thread
     cdef cache_t *cache
+    cdef bin_t *bin
     cdef size_t bin_index
     if unlikely(size > SMALL_BYTES_MAX):
         return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
-    if likely(thread != NULL and heap != NULL):
-        cache = thread.caches[atomic_load_32_relaxed(&heap.route)]
-        if likely(cache != NULL and cache.bins[bin_index].word != 0 and rng_is_ready(&cache.rng)):
-            return bin_pop(cache, &cache.bins[bin_index], size)
-    return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
+    cache = <cache_t *>secalloc_thread.caches[atomic_load_32_relaxed(&heap.route)]
+    bin = &cache.bins[bin_index]
+    if unlikely(bin.word == 0 or not rng_is_ready(&cache.rng)):
+        return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
+    return bin_pop(cache, bin, size)
 
 
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil:
@@ -314,10 +359,10 @@ cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
 cdef inline frame_t *frame_at(const void *p) noexcept nogil:
     """The record of the frame in which `p` lies; ends the process for an address that was never ours."""
     cdef size_t used = atomic_load_acquire(<uint64_t *>&reservation.used)
-    cdef size_t offset = <size_t>(<const uint8_t *>p - reservation.base)
+    cdef size_t offset = <size_t>(<const uint8_t *>p - base)
     if unlikely(offset >= used):
         fatal_error("pointer was not allocated here")
-    return reservation.frames + (offset >> FRAME_SHIFT)
+    return frames + (offset >> FRAME_SHIFT)
 
 
 cdef void word_came_free(frame_t *slab) noexcept nogil:
@@ -332,7 +377,7 @@ cdef void word_came_free(frame_t *slab) noexcept nogil:
 
 
 cdef void slot_free(frame_t *slab, uint32_t index) noexcept nogil:
-    """The end of every free of a slot, which is closed."""
+    """Let a closed slot be allocated again."""
     if slot_give(slab, index):
         word_came_free(slab)
 
@@ -365,7 +410,6 @@ cdef void free_locked(frame_t *slab, const void *p) noexcept nogil:
     """A slot of a locked heap, by any thread: it is opened for that moment, and does not go into quarantine."""
     cdef uint32_t index = slot_index(slab, p)
     cdef bint was_open = locked_open(slab)
-    slot_size(slab, index)
     slot_close(slab, index)
     slot_flush(slab, index)
     locked_close(slab, was_open)
@@ -382,12 +426,34 @@ cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
         fatal_error("pointer was not allocated here")
 
 
+cdef inline void slot_leave(frame_t *slab, uint32_t index) noexcept nogil:
+    """The end of every free of a slot in an open heap; it is closed."""
+    cdef cache_t *owner
+    cdef bin_t *bin
+    if unlikely(slab.care):
+        free_with_care(slab, index)
+        return
+    owner = <cache_t *>atomic_load_pointer(&slab.owner)
+    bin = &owner.bins[slab.bin]
+    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
+    if (atomic_load_pointer(<void **>&owner.thread) == secalloc_thread and bin.slab == slab
+            and bin.word_index == index >> 6):
+        bin.freed |= <uint64_t>1 << (index & 63)
+        return
+    slot_free(slab, index)
+
+
+cdef void free_wide(frame_t *slab, uint32_t index, uint8_t *slot, unsigned state) noexcept nogil:
+    slot_close_wide(slot, slab.states + index, slab.canary, slab.slot_bytes, state)
+    slot_leave(slab, index)
+
+
 cdef void heap_free(void *p) noexcept nogil:
     """Check, wipe and give back an object of any heap. NULL is allowed. Any thread."""
     cdef frame_t *frame
-    cdef cache_t *owner
-    cdef bin_t *bin
-    cdef uint32_t index
+    cdef uint32_t index, slot_bytes
+    cdef unsigned state
+    cdef uint16_t *states
     if unlikely(p == NULL):
         return
     frame = frame_at(p)
@@ -395,19 +461,14 @@ cdef void heap_free(void *p) noexcept nogil:
         free_other(frame, p)
         return
     index = slot_index(frame, p)
-    slot_size(frame, index)
-    slot_close(frame, index)
-    if unlikely(frame.care):
-        free_with_care(frame, index)
+    states = frame.states
+    slot_bytes = frame.slot_bytes
+    state = atomic_load_16_relaxed(states + index)
+    if not slot_is_short(slot_bytes, state & STATE_SIZE):
+        free_wide(frame, index, <uint8_t *>p, state)
         return
-    owner = <cache_t *>atomic_load_pointer(&frame.owner)
-    bin = &owner.bins[frame.bin]
-    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
-    if (atomic_load_pointer(<void **>&owner.thread) == secalloc_thread and bin.slab == frame
-            and bin.word_index == index >> 6):
-        bin.freed |= <uint64_t>1 << (index & 63)
-        return
-    slot_free(frame, index)
+    slot_close_short(<uint8_t *>p, states + index, frame.canary, slot_bytes, state)
+    slot_leave(frame, index)
 
 
 cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:
@@ -489,7 +550,7 @@ cdef bint slot_resize(frame_t *slab, const void *p, size_t size) noexcept nogil:
     if size > old:
         wipe(slot + old, size - old)
     atomic_store_16_relaxed(slab.states + index, <uint16_t>(STATE_LIVE | size))
-    canary_fill(slab.canary, slot + size, slot + slab.slot_bytes, size)
+    canary_fill(slab.canary, slot + size, slab.slot_bytes - size, size)
     return True
 
 
@@ -526,5 +587,4 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
 cdef void heap_trim(heap_t *heap) noexcept nogil:
     """Give all pages without a live object back to the kernel. Other running threads keep the slabs that they
     allocate from at present."""
-    cdef thread_t *thread = secalloc_thread
-    upkeep_reclaim(heap, NULL if thread == NULL else thread.caches[heap.index], 0, True)
+    upkeep_reclaim(heap, cache_here(secalloc_thread, heap.index), 0, True)

@@ -51,8 +51,8 @@ cdef int heaplock_settle(frame_t *frame) noexcept nogil:
     cdef int key = key_of(account)
     cdef int access = ACCESS_READ_WRITE
     if frame_kind(frame) == KIND_LARGE_FREE:
-        access = ACCESS_NONE
-    elif frame_kind(frame) == KIND_LARGE:
+        frame.access = ACCESS_NONE
+    if frame_kind(frame) in (KIND_LARGE, KIND_LARGE_FREE):
         access = <int>frame.access
     if closed and key <= 0 and openings_of(account) == 0:
         access = ACCESS_NONE
@@ -69,7 +69,7 @@ cdef frame_t *settle_until(account_t *account, frame_t *end) noexcept nogil:
     """Settle the pieces before `end`, or all for NULL; answers the first that could not be, or `end`."""
     cdef frame_t *frame = chunk_piece(account, NULL)
     while frame != end:
-        # What is free is closed already, or being wiped at the moment.
+        # What is free is closed already (see large_cool), or being wiped at the moment.
         if frame_kind(frame) != KIND_LARGE_FREE and heaplock_settle(frame) != ERROR_NONE:
             return frame
         frame = chunk_piece(account, frame)

@@ -51,7 +51,9 @@ class Heap:
         hardening: str | None = None,
         quarantine: int | None = None,
         quarantine_large: int | None = None,
+        warm_large: int | None = None,
         gap_frames: int | None = None,
+        verify_whole: bool | None = None,
     ) -> Self: ...
     @property
     def backend(self) -> str: ...
@@ -95,7 +97,9 @@ def configure(
     hardening: str | None = None,
     quarantine: int | None = None,
     quarantine_large: int | None = None,
+    warm_large: int | None = None,
     gap_frames: int | None = None,
+    verify_whole: bool | None = None,
 ) -> None: ...
 def wipe_on_signal(*signals: SupportsIndex, at_exit: bool = True) -> None: ...
 def enable_guard_report() -> None: ...

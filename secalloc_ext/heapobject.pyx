@@ -21,7 +21,7 @@ from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
     heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
-from secalloc_ext.large cimport QUARANTINE_LARGE_MAX
+from secalloc_ext.large cimport QUARANTINE_LARGE_MAX, WARM_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS,
@@ -132,9 +132,9 @@ def count_within(what, count, most):
     return count
 
 
-cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, hardening, quarantine,
-                                 quarantine_large, gap_frames) except *:
-    """Check and gather what makes a heap; None is the default of each."""
+cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, hardening,
+                                 dict knobs) except *:
+    """Check and gather what makes a heap; None is the default of each. `knobs`: those that `hardening` sets, by name."""
     cdef heap_options_t options
     cdef bytes label = name.encode(errors="replace")[:sizeof(options.name) - 1]
     hardening = hardening or _chosen["hardening"] or os.environ.get("SECALLOC_HARDENING", "fast")
@@ -145,12 +145,16 @@ cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, f
     if on_fork not in ON_FORK:
         raise ValueError(f"on_fork is 'isolate' or 'copy', not {on_fork!r}")
     options.backend = resolve_backend(backend or _chosen["backend"] or os.environ.get("SECALLOC_BACKEND", "secretmem"))
-    if quarantine is not None:
-        options.quarantine = count_within("quarantine", quarantine, QUARANTINE_SLOTS_MAX)
-    if quarantine_large is not None:
-        options.quarantine_large = count_within("quarantine_large", quarantine_large, QUARANTINE_LARGE_MAX)
-    if gap_frames is not None:
-        options.gap_frames = count_within("gap_frames", gap_frames, 255)
+    if knobs["quarantine"] is not None:
+        options.quarantine = count_within("quarantine", knobs["quarantine"], QUARANTINE_SLOTS_MAX)
+    if knobs["quarantine_large"] is not None:
+        options.quarantine_large = count_within("quarantine_large", knobs["quarantine_large"], QUARANTINE_LARGE_MAX)
+    if knobs["warm_large"] is not None:
+        options.warm_large = count_within("warm_large", knobs["warm_large"], WARM_LARGE_MAX)
+    if knobs["gap_frames"] is not None:
+        options.gap_frames = count_within("gap_frames", knobs["gap_frames"], 255)
+    if knobs["verify_whole"] is not None:
+        options.verify_whole = count_within("verify_whole", knobs["verify_whole"], 1)
     options.flags = flags
     options.limit = parse_size(limit or 0)
     options.on_fork = ON_FORK[on_fork]
@@ -163,7 +167,8 @@ cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, f
 
 
 def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None,
-              flush_on_wipe=False, hardening=None, quarantine=None, quarantine_large=None, gap_frames=None):
+              flush_on_wipe=False, hardening=None, quarantine=None, quarantine_large=None, warm_large=None,
+              gap_frames=None, verify_whole=None):
     """Choose what the default heap will be. Only before its first use.
 
     Slots are always chosen at random, canaries and zeros always checked, wiping always done; `hardening` sets the rest.
@@ -177,11 +182,15 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     on_fork : "isolate" or "copy", see `Heap`
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; default "256 MiB" of each
     flush_on_wipe : write the cache lines of what is wiped back to memory, so that DRAM too holds zeros; slower
-    hardening : "fast" or "full", the defaults of the next three; default: SECALLOC_HARDENING, or "fast"
+    hardening : "fast" or "full", the defaults of those below; default: SECALLOC_HARDENING, or "fast"
     quarantine : freed slots of each class (of at most 64 KiB) that wait in random places before they can be allocated
         again, 0 to 256; "fast" 0 (they wait for their bitmap word), "full" 128
     quarantine_large : the same for large objects up to 256 KiB, 0 to 32; "fast" 4, "full" 32
+    warm_large : large objects of at most 64 KiB that stay accessible when they are freed, zero as slots are, until others
+        take their random places, 0 to 8; "fast" 4, "full" 0
     gap_frames : at most so many unused frames of 128 KiB between chunks, at random, 0 to 255; "fast" 3, "full" 15
+    verify_whole : look for writes after free in all of a slot that is allocated; otherwise, of objects above 1 KiB, in 128
+        bytes each of its head, of its tail and at a random place; "fast" False, "full" True
 
     Raises
     ------
@@ -189,8 +198,9 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     ValueError : unknown backend, no size, or out of range
     """
     cdef heap_options_t options = options_from(
-        "default", backend, limit, on_fork, retain, flags, flush_on_wipe, hardening, quarantine, quarantine_large,
-        gap_frames)
+        "default", backend, limit, on_fork, retain, flags, flush_on_wipe, hardening,
+        {"quarantine": quarantine, "quarantine_large": quarantine_large, "warm_large": warm_large,
+         "gap_frames": gap_frames, "verify_whole": verify_whole})
     reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
     if heap_configure(parse_size(reservation), &options) != ERROR_NONE:
         raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
@@ -222,7 +232,7 @@ cdef class Heap:
     backend : "secretmem", "mlock" or "auto"; None: as `configure` or the environment chose for the default heap
     on_fork : "isolate": a forked child cannot see what is in the heap; "copy": it gets a copy of its own
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; None: 256 MiB of each
-    flush_on_wipe, hardening, quarantine, quarantine_large, gap_frames : see `configure`
+    flush_on_wipe, hardening, quarantine, quarantine_large, warm_large, gap_frames, verify_whole : see `configure`
 
     Raises
     ------
@@ -235,15 +245,18 @@ cdef class Heap:
     """
 
     def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None, flush_on_wipe=False,
-                  hardening=None, quarantine=None, quarantine_large=None, gap_frames=None):
+                  hardening=None, quarantine=None, quarantine_large=None, warm_large=None, gap_frames=None,
+                  verify_whole=None):
         cdef heap_options_t options
         if not isinstance(name, str):
             raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
         self.name = name
         if type(self) is _DefaultHeap:
             return
-        options = options_from(name, backend, limit, on_fork, retain, 0, flush_on_wipe, hardening, quarantine,
-                               quarantine_large, gap_frames)
+        options = options_from(
+            name, backend, limit, on_fork, retain, 0, flush_on_wipe, hardening,
+            {"quarantine": quarantine, "quarantine_large": quarantine_large, "warm_large": warm_large,
+             "gap_frames": gap_frames, "verify_whole": verify_whole})
         self.heap = heap_create(&options)
         if self.heap == NULL:
             raise_error(NULL, 0)
@@ -286,7 +299,8 @@ cdef class Heap:
         """The knobs of placement by name, as `configure` describes them."""
         cdef heap_t *heap = self.get()
         return {"quarantine": heap.quarantine.slots, "quarantine_large": heap.large.quarantine_places,
-                "gap_frames": heap.account.gap_frames}
+                "warm_large": heap.large.warm_places, "gap_frames": heap.account.gap_frames,
+                "verify_whole": heap.account.verify_whole}
 
     def stats(self):
         """Count what the heap holds, as `HeapStats`. Walks all of it."""

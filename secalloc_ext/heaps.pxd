@@ -11,6 +11,8 @@ cdef struct heap_options_t:
     size_t retain              # bytes of empty slabs, and of free large objects, to keep mapped
     uint32_t quarantine        # slots of each class that wait, at random, before they can be allocated again; 0: none
     uint32_t quarantine_large  # the same for large objects up to QUARANTINE_LARGE_BYTES_MAX
+    uint32_t warm_large        # freed large objects up to WARM_LARGE_BYTES_MAX that stay accessible, to be used next
+    bint verify_whole          # look for writes after free in all of a slot, not in a sample
     uint32_t gap_frames        # at most so many unused frames before a new range of them
     char name[32]              # for reports
 

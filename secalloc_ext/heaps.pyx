@@ -106,6 +106,8 @@ cdef void heap_options_init(heap_options_t *options, bint full) noexcept nogil:
     options.quarantine = 128 if full else 0
     options.quarantine_large = 32 if full else 4
     options.gap_frames = 15 if full else 3
+    options.verify_whole = full
+    options.warm_large = 0 if full else 4
 
 
 cdef int heap_configure(size_t reservation_bytes, const heap_options_t *options) noexcept nogil:
@@ -127,6 +129,7 @@ cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.account.limit = options.limit
     heap.account.care = (CARE_FLUSH if options.flush else 0) | (CARE_QUARANTINE if options.quarantine else 0)
     heap.account.gap_frames = options.gap_frames
+    heap.account.verify_whole = options.verify_whole
     heap.account.committed_peak = heap.account.committed
     heap.pieces.account = &heap.account
     heap.retain = options.retain
@@ -144,7 +147,7 @@ cdef int heap_init(heap_t *heap, uint32_t index, const heap_options_t *options) 
         lock_init(&heap.account.lock)
         heap.index = heap.route = index
     lock_take(&heap.account.lock)  # a thread in need may be trimming the closed heap that is made anew
-    error = large_init(&heap.large, options.retain, options.quarantine_large)
+    error = large_init(&heap.large, options.retain, options.quarantine_large, options.warm_large)
     if error == ERROR_NONE:
         error = quarantine_init(&heap.quarantine, options.quarantine)
     if error == ERROR_NONE:

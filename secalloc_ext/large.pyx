@@ -13,16 +13,21 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 Its pages can be made inaccessible or read-only while it lives. One of no bytes begins at the guard page: who touches a
 byte of it faults.
 
-Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped, made inaccessible (so a late
-read or write faults, and no check for zeros is needed when it is handed out again) and kept in the pool up to `retain`
-bytes: a first touch of a secret page costs about ten times an ordinary one. Before it is up for reuse, it waits in a
-random place of the quarantine, until another takes that place.
+Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped and kept, up to `retain` bytes:
+a first touch of a secret page costs about ten times an ordinary one. On its way to reuse it goes
+
+    warm         one of at most 64 KiB: accessible, since closing and opening would cost more than all else; like a slot,
+                 it must be zero when it is handed out again. The next one to take its random place sends it on
+    quarantine   inaccessible, so that a late read or write faults; likewise in a random place until another takes that
+    pool         inaccessible, to be used again
 
 The account's lock guards the pool and an object's change of kind. Wiping happens outside it: a large_free first takes
 the object out of circulation (KIND_LARGE_FREE), then wipes.
 
-Invariant: the account's committed bytes for large objects are live_committed + free_committed; the quarantine is part
-of the latter.
+Invariants
+    - The account's committed bytes for large objects are live_committed + free_committed; what is warm and what is in
+      quarantine is part of the latter.
+    - What is warm can be accessed, all else that is free cannot, but for what is being wiped.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -36,15 +41,16 @@ from secalloc_ext.prim cimport (
     ERROR_MAP_COUNT, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop,
     lock_take, size_add, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
-from secalloc_ext.slot cimport canary_fill, canary_is_intact
+from secalloc_ext.slot cimport canary_fill, canary_is_intact, slot_is_zero
 
 
-cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places) noexcept nogil:
+cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places, uint32_t warm) noexcept nogil:
     """An empty pool. ERROR_RANDOM when there are no random bytes to be had."""
     cdef int error
     memset(pool, 0, sizeof(pool[0]))
     pool.retain = retain
     pool.quarantine_places = places if places < QUARANTINE_LARGE_MAX else QUARANTINE_LARGE_MAX
+    pool.warm_places = warm if warm < WARM_LARGE_MAX else WARM_LARGE_MAX
     error = mapping_random(pool.rng.key, sizeof(pool.rng.key))
     if error == ERROR_NONE:
         rng_fill(&pool.rng)
@@ -65,6 +71,17 @@ cdef void pool_link(large_pool_t *pool, frame_t *object) noexcept nogil:
     framelist_push(&pool.free[bin_of(object.piece_bytes)], object)
 
 
+cdef void pool_take(large_pool_t *pool, const frame_t *object) noexcept nogil:
+    """The accounting of one that leaves the pool, its quarantine or the warm ones."""
+    pool.free_count -= 1
+    pool.free_committed -= object.piece_bytes
+
+
+cdef void pool_put(large_pool_t *pool, const frame_t *object) noexcept nogil:
+    pool.free_count += 1
+    pool.free_committed += object.piece_bytes
+
+
 cdef void pool_unlink(large_pool_t *pool, frame_t *object) noexcept nogil:
     framelist_remove(&pool.free[bin_of(object.piece_bytes)], object)
 
@@ -82,8 +99,43 @@ cdef frame_t *quarantined(large_pool_t *pool, frame_t *object) noexcept nogil:
     return displaced
 
 
+cdef void settle(frame_t *object) noexcept nogil:
+    if heaplock_settle(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+
+cdef void expose(frame_t *object) noexcept nogil:
+    if heaplock_expose(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+
+
+cdef frame_t *warmed(large_pool_t *pool, frame_t *object) noexcept nogil:
+    """Put a wiped and open object in a random warm place; answers the one that was there, closed, or NULL. What is closed
+    comes back itself."""
+    cdef frame_t *displaced
+    cdef size_t place
+    if object.access != ACCESS_READ_WRITE:
+        return object
+    place = rng_byte(&pool.rng) % pool.warm_places
+    displaced = pool.warm[place]
+    pool.warm[place] = object
+    if displaced != NULL:
+        settle(displaced)
+    return displaced
+
+
+cdef void large_cool(large_pool_t *pool) noexcept nogil:
+    cdef size_t place
+    for place in range(pool.warm_places):
+        if pool.warm[place] != NULL:
+            settle(pool.warm[place])
+            pool_link(pool, pool.warm[place])
+            pool.warm[place] = NULL
+
+
 cdef void quarantine_empty(large_pool_t *pool) noexcept nogil:
     cdef size_t place
+    large_cool(pool)
     for place in range(pool.quarantine_places):
         if pool.quarantine[place] != NULL:
             pool_link(pool, pool.quarantine[place])
@@ -91,17 +143,23 @@ cdef void quarantine_empty(large_pool_t *pool) noexcept nogil:
 
 
 cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexcept nogil:
-    """A free one of `piece` to `largest` bytes; `largest` is at most an eighth more."""
+    """A free one of `piece` to `largest` bytes, warm if there is; `largest` is at most an eighth more."""
     cdef size_t bin = bin_of(piece)
+    cdef size_t place
     cdef size_t last = bin + 1
     cdef frame_t *object
+    for place in range(pool.warm_places):
+        object = pool.warm[place]
+        if object != NULL and piece <= object.piece_bytes <= largest:
+            pool.warm[place] = NULL
+            pool_take(pool, object)
+            return object
     while bin <= last and bin < LARGE_BINS:
         object = pool.free[bin]
         while object != NULL:
             if piece <= object.piece_bytes <= largest:
                 pool_unlink(pool, object)
-                pool.free_count -= 1
-                pool.free_committed -= object.piece_bytes
+                pool_take(pool, object)
                 return object
             object = object.next
         bin += 1
@@ -111,20 +169,18 @@ cdef frame_t *pool_find(large_pool_t *pool, size_t piece, size_t largest) noexce
 cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
     cdef size_t bin = LARGE_BINS
     cdef frame_t *object
-    cdef size_t piece
     if keep == 0:
         quarantine_empty(pool)
     while bin > 0 and pool.free_committed > keep:
         bin -= 1
         while pool.free[bin] != NULL and pool.free_committed > keep:
             object = pool.free[bin]
-            piece = object.piece_bytes
             pool_unlink(pool, object)
+            pool_take(pool, object)
             if chunk_release(object) != ERROR_NONE:
                 pool_link(pool, object)  # no map entry to be had for the hole: it stays in stock
+                pool_put(pool, object)
                 return
-            pool.free_count -= 1
-            pool.free_committed -= piece
 
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
@@ -136,7 +192,8 @@ cdef void slack_fill(const frame_t *object) noexcept nogil:
     cdef uint8_t *first = large_object(object)
     cdef uint8_t *next
     if not object.guarded:
-        canary_fill(object.canary, first + object.object_bytes, first + object.piece_bytes, object.object_bytes)
+        canary_fill(object.canary, first + object.object_bytes, object.piece_bytes - object.object_bytes,
+                    object.object_bytes)
         return
     next = object.start
     while next < first:
@@ -148,7 +205,7 @@ cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
     cdef const uint8_t *first = large_object(object)
     cdef const uint8_t *next
     if not object.guarded:
-        return canary_is_intact(object.canary, first + object.object_bytes, first + object.piece_bytes,
+        return canary_is_intact(object.canary, first + object.object_bytes, object.piece_bytes - object.object_bytes,
                                 object.object_bytes)
     next = object.start
     while next < first:
@@ -158,32 +215,25 @@ cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
     return True
 
 
-cdef void settle(frame_t *object) noexcept nogil:
-    if heaplock_settle(object) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
-
-
-cdef void expose(frame_t *object) noexcept nogil:
-    if heaplock_expose(object) != ERROR_NONE:
-        fatal_error("protection cannot be changed")
-
-
 cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
     """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
     in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
     cdef bint recycled = frame_kind(object) == KIND_LARGE_FREE
+    cdef bint warm = recycled and object.access == ACCESS_READ_WRITE
+    if warm and not slot_is_zero(object.start, object.piece_bytes, object.account.verify_whole, &pool.rng):
+        fatal_error("write after free")
     object.access = ACCESS_READ_WRITE
     object.guarded = guarded
     object.object_bytes = size
     object.canary = canary
     frame_mark(object, KIND_LARGE)
-    if not (recycled or account_is_locked(object.account)) or heaplock_settle(object) == ERROR_NONE:
+    if (warm or not recycled) and not account_is_locked(object.account) or heaplock_settle(object) == ERROR_NONE:
         return True
     if recycled:
         frame_mark(object, KIND_LARGE_FREE)
+        object.access = ACCESS_NONE  # what is warm is none of a locked heap's
         pool_link(pool, object)
-        pool.free_count += 1
-        pool.free_committed += object.piece_bytes
+        pool_put(pool, object)
     elif chunk_release(object) != ERROR_NONE:
         fatal_error("protection cannot be changed")
     return False
@@ -276,9 +326,10 @@ cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nog
 cdef void large_retire(large_pool_t *pool, frame_t *object) noexcept nogil:
     chunk_frame(object.chunk_first).chunk_used = 0
     pool.live_committed -= object.piece_bytes
-    pool.free_count += 1
-    pool.free_committed += object.piece_bytes
-    object = quarantined(pool, object)
+    pool_put(pool, object)
+    object = warmed(pool, object)
+    if object != NULL:
+        object = quarantined(pool, object)
     if object != NULL:
         pool_link(pool, object)
 
@@ -288,6 +339,12 @@ cdef bint is_for_the_kernel(const large_pool_t *pool, const frame_t *object) noe
     get every page that was never touched, and there may be none."""
     return (object.piece_bytes > pool.retain and object.account.backend == BACKEND_SECRETMEM
             and not object.care & CARE_FLUSH)
+
+
+cdef bint is_for_reuse(const large_pool_t *pool, const frame_t *object) noexcept nogil:
+    """Whether it stays open when it is freed. Of a guarded one every late access is to fault."""
+    return (pool.warm_places > 0 and object.piece_bytes <= WARM_LARGE_BYTES_MAX and object.piece_bytes <= pool.retain
+            and not object.guarded and not account_is_locked(object.account))
 
 
 cdef void free_closed(large_pool_t *pool, frame_t *object) noexcept nogil:
@@ -303,6 +360,7 @@ cdef void free_closed(large_pool_t *pool, frame_t *object) noexcept nogil:
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil:
     cdef account_t *account = object.account
     cdef size_t size, piece
+    cdef bint stays_warm
     lock_take(&account.lock)
     check_pointer(object, p)
     if object.access != ACCESS_READ_WRITE or account_is_locked(account):
@@ -312,6 +370,7 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
             return
         object.access = ACCESS_READ_WRITE
     size = size_checked(object)
+    stays_warm = is_for_reuse(pool, object)
     frame_mark(object, KIND_LARGE_FREE)
     pool.live -= 1
     pool.live_bytes -= size
@@ -326,9 +385,12 @@ cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcep
     wipe(object.start, object.piece_bytes)
     if object.care & CARE_FLUSH:
         flush_lines(object.start, object.piece_bytes)
-    settle(object)
+    if not stays_warm:
+        settle(object)
 
     lock_take(&account.lock)
+    if stays_warm and account_is_locked(account):  # meanwhile
+        settle(object)
     large_retire(pool, object)
     large_drop(pool, pool.retain)
     lock_drop(&account.lock)

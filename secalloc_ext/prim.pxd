@@ -5,7 +5,7 @@ cdef extern from "prim.h" nogil:
     bint likely(bint)
     bint unlikely(bint)
     enum:
-        PAGE_BYTES, FRAME_SHIFT, FRAME_BYTES, PIECE_BYTES_MAX, SLACK_MIN, SLOT_BYTES_MIN
+        PAGE_BYTES, FRAME_SHIFT, FRAME_BYTES, PIECE_BYTES_MAX, SLACK_MIN, SLOT_BYTES_MIN, SAMPLE_ABOVE
         SLAB_SLOTS_MAX, SLAB_WORDS_MAX, LINE_BYTES, DETAIL_BYTES
     enum:
         ERROR_NONE, ERROR_UNSUPPORTED, ERROR_FORBIDDEN, ERROR_FLAGS, ERROR_MEMLOCK, ERROR_MAP_COUNT, ERROR_FILES
@@ -46,7 +46,6 @@ cdef extern from "prim.h" nogil:
     unsigned bits_last(uint64_t word) noexcept
     unsigned bits_count(uint64_t word) noexcept
     uint64_t rotate_right(uint64_t word, unsigned by) noexcept
-    uint32_t rotate_left_32(uint32_t word, unsigned by) noexcept
     bint size_add(size_t a, size_t b, size_t *sum) noexcept
     bint size_multiply(size_t a, size_t b, size_t *product) noexcept
 
@@ -56,8 +55,8 @@ cdef extern from "prim.h" nogil:
     uint64_t pattern_difference(const uint8_t *first, const uint8_t *end, uint64_t pattern) noexcept
     void copy_while_in_use(uint8_t *copy, const uint8_t *p, size_t size) noexcept
     void wipe(void *p, size_t size) noexcept
-    void wipe_slot(uint8_t *p, size_t size) noexcept
     bint lines_can_be_flushed() noexcept
     void flush_lines(uint8_t *p, size_t size) noexcept
     bint bytes_are_zero(const uint8_t *p, size_t size) noexcept
+    bint bytes_are_zero_in_sample(const uint8_t *p, size_t size, unsigned random) noexcept
     bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept

@@ -125,7 +125,7 @@ cdef bint slab_is_valid(const frame_t *slab) noexcept nogil:
             size = state & STATE_SIZE
             if slab_peek(slab, i >> 6) >> (i & 63) & 1 or size + 8 > slab.slot_bytes:
                 return False
-            if not canary_is_intact(slab.canary, slot + size, slot + slab.slot_bytes, size):
+            if not canary_is_intact(slab.canary, slot + size, slab.slot_bytes - size, size):
                 return False
         elif state != 0 or not bytes_are_zero(slot, slab.slot_bytes):
             return False

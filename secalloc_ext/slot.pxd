@@ -7,49 +7,36 @@ A live slot of `slot_bytes` that holds `size` bytes::
 
 The zero makes a string that ends one NUL too far harmless, and one byte that is not NUL an overflow. No byte of the
 secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free and STATE_LIVE | size when live.
+
+slot.h opens and closes slots: *short* ones inline, which keeps the common path free of calls, *wide* ones by vectors.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
 from secalloc_ext.prim cimport (
-    atomic_set_clear_bit, bytes_are_zero, fatal_error, flush_lines, load_64, pattern_difference, pattern_fill,
-    rotate_right, atomic_load_16_relaxed, atomic_store_16_relaxed, atomic_store_16_release, store_64, unlikely,
-    wipe, wipe_slot)
+    SAMPLE_ABOVE, atomic_load_16_relaxed, atomic_set_clear_bit, bytes_are_zero, bytes_are_zero_in_sample, fatal_error,
+    flush_lines, unlikely, wipe)
+from secalloc_ext.rng cimport rng_byte, rng_t
 
-cdef enum:
-    STATE_LIVE = 0x8000
-    STATE_SIZE = 0x7fff
-
-
-cdef inline void canary_fill(uint64_t secret, uint8_t *first, uint8_t *end, size_t size) noexcept nogil:
-    """Fill the slack from `first`, `size` bytes into the slot, to the slot's `end`; at least SLACK_MIN bytes."""
-    cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
-    if end - first > 16:
-        pattern_fill(first + 8, end, pattern)
-    store_64(end - 8, secret)
-    store_64(first, pattern & ~<uint64_t>0xff)
-
-
-cdef inline bint canary_is_intact(uint64_t secret, const uint8_t *first, const uint8_t *end,
-                                  size_t size) noexcept nogil:
-    cdef uint64_t pattern = rotate_right(secret, <unsigned>(size & 7) * 8)
-    cdef uint64_t difference = load_64(first) ^ (pattern & ~<uint64_t>0xff)
-    if end - first > 16:
-        difference |= pattern_difference(first + 8, end, pattern)
-    if end - first > 8:
-        difference |= load_64(end - 8) ^ secret
-    return difference == 0
+cdef extern from "slot.h" nogil:
+    enum:
+        STATE_LIVE, STATE_SIZE
+    void canary_fill(uint64_t secret, uint8_t *first, size_t slack, size_t size) noexcept
+    bint canary_is_intact(uint64_t secret, const uint8_t *first, size_t slack, size_t size) noexcept
+    bint slot_is_short(size_t slot_bytes, size_t size) noexcept
+    void *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size,
+                    bint is_zero) noexcept
+    void *slot_open_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size) noexcept
+    void *slot_open_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size) noexcept
+    size_t slot_check(uint64_t secret, const uint8_t *slot, size_t slot_bytes, unsigned live) noexcept
+    void slot_close_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
+    void slot_close_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
 
 
-cdef inline uint8_t *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, uint32_t slot_bytes,
-                               size_t size) noexcept nogil:
-    """Make a free slot live. Ends the process when the slot was written to after it was freed."""
-    if unlikely(atomic_load_16_relaxed(state) != 0):
-        fatal_error("damaged metadata")
-    if unlikely(not bytes_are_zero(slot, slot_bytes)):
-        fatal_error("write after free")
-    canary_fill(secret, slot + size, slot + slot_bytes, size)
-    atomic_store_16_release(state, <uint16_t>(STATE_LIVE | size))  # a fork copies what is live: then it has a canary
-    return slot
+cdef inline bint slot_is_zero(const uint8_t *slot, size_t slot_bytes, bint whole, rng_t *rng) noexcept nogil:
+    """Whether nothing was written to a free slot, or to a large object kept open; in a sample of it, or in the `whole`."""
+    if whole or slot_bytes <= SAMPLE_ABOVE:
+        return bytes_are_zero(slot, slot_bytes)
+    return bytes_are_zero_in_sample(slot, slot_bytes, rng_byte(rng) << 8 | rng_byte(rng))
 
 
 cdef inline void slot_refuse(const frame_t *slab, size_t offset) noexcept nogil:
@@ -75,20 +62,14 @@ cdef inline uint8_t *slot_start(const frame_t *slab, uint32_t index) noexcept no
 
 cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil:
     """The requested size of a live slot, its canary checked. Ends the process for a free or damaged slot."""
-    cdef uint16_t state = atomic_load_16_relaxed(slab.states + index)
-    cdef uint8_t *slot = slot_start(slab, index)
-    cdef size_t size = state & STATE_SIZE
-    if unlikely(not state & STATE_LIVE):
-        fatal_error("double free")
-    if unlikely(not canary_is_intact(slab.canary, slot + size, slot + slab.slot_bytes, size)):
-        fatal_error("overflow")
-    return size
+    return slot_check(slab.canary, slot_start(slab, index), slab.slot_bytes,
+                      atomic_load_16_relaxed(slab.states + index))
 
 
 cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
-    """Wipe a live slot. It is nobody's then, until slot_give."""
-    atomic_store_16_relaxed(slab.states + index, 0)
-    wipe_slot(slot_start(slab, index), slab.slot_bytes)
+    """Check and wipe a live slot. It is nobody's then, until slot_give."""
+    slot_close_wide(slot_start(slab, index), slab.states + index, slab.canary, slab.slot_bytes,
+                    atomic_load_16_relaxed(slab.states + index))
 
 
 cdef inline void slot_flush(const frame_t *slab, uint32_t index) noexcept nogil:

@@ -109,7 +109,6 @@ DEATHS = {
     ("a_free_of_a_large_object_that_is_not_kept", "mprotect shut"): CHANGE,
     ("a_free_of_a_closed_object", "mprotect shut"): CHANGE,
     ("a_guarded_object", "mprotect shut"): CHANGE,
-    ("growth_by_realloc", "mprotect shut"): CHANGE,
     ("a_block_in_a_locked_heap", "mprotect shut"): CHANGE,
     ("the_unlocking_of_a_heap", "mprotect shut"): CHANGE,
     ("the_end_of_a_heap", "mprotect shut"): CHANGE,

@@ -129,12 +129,13 @@ def test_freed_slots_come_back_under_either(hardening, size):
     assert heap.is_valid()
 
 
-DEFAULTS = {"fast": (0, 4, 3), "full": (128, 32, 15)}
+KNOBS = ("quarantine", "quarantine_large", "warm_large", "gap_frames", "verify_whole")
+DEFAULTS = {"fast": (0, 4, 4, 3, False), "full": (128, 32, 0, 15, True)}
 
 
 @pytest.mark.parametrize("hardening", DEFAULTS)
 def test_the_switch_sets_what_the_documentation_says(hardening):
-    knobs = dict(zip(("quarantine", "quarantine_large", "gap_frames"), DEFAULTS[hardening], strict=True))
+    knobs = dict(zip(KNOBS, DEFAULTS[hardening], strict=True))
     assert Heap("h", hardening=hardening).hardening == knobs
     for name, value in knobs.items():
         described = configure.__doc__.partition(f"    {name} :")[2].partition(" :")[0]
@@ -143,7 +144,8 @@ def test_the_switch_sets_what_the_documentation_says(hardening):
 
 def test_a_knob_beats_the_switch():
     heap = Heap("h", hardening="full", quarantine=7, gap_frames=0)
-    assert heap.hardening == {"quarantine": 7, "quarantine_large": 32, "gap_frames": 0}
+    assert heap.hardening == {"quarantine": 7, "quarantine_large": 32, "warm_large": 0, "gap_frames": 0,
+                              "verify_whole": True}  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["configure(hardening='full')", "os.environ['SECALLOC_HARDENING'] = 'full'"])
@@ -169,7 +171,7 @@ def test_the_default_heap_and_those_after_it_have_what_was_chosen(where):
 @pytest.mark.parametrize(("knob", "value", "error"), [
     ("hardening", "medium", ValueError), ("quarantine", -1, ValueError), ("quarantine", 257, ValueError),
     ("quarantine", "many", TypeError), ("quarantine_large", 33, ValueError), ("gap_frames", 256, ValueError),
-    ("gap_frames", 1.5, TypeError),
+    ("gap_frames", 1.5, TypeError), ("warm_large", 9, ValueError), ("verify_whole", "no", TypeError),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(knob, value, error):
     with pytest.raises(error):

@@ -125,7 +125,7 @@ BEYOND_CALLERS = {
 
 
 def test_each_phrase_of_the_core_is_the_end_of_some_scenario():
-    sources = "".join(path.read_text() for path in [CORE / "prim.h", *CORE.glob("*.pxd"), *CORE.glob("*.pyx")])
+    sources = "".join(path.read_text() for path in [*CORE.glob("*.h"), *CORE.glob("*.pxd"), *CORE.glob("*.pyx")])
     phrases = set(re.findall(r'"([^"]+)"', "".join(re.findall(r"fatal_error\((.*)\)", sources))))
     assert phrases == BEYOND_CALLERS | set(scenarios.PHRASES)
     tables = "".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))

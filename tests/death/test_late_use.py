@@ -1,7 +1,8 @@
 """Reads and writes through a pointer after its free.
 
 A small object's slot stays readable, and is all zero; a write into it is found at the latest when the slot is handed
-out again, or leaves the quarantine. A large object's pages are closed.
+out again, or leaves the quarantine; in slots above 1 KiB, if it meets the sample that is looked at. A large object's
+pages are closed; one of at most 64 KiB is first like a slot, until others take its place.
 """
 import pytest
 from support.children import succeed
@@ -53,6 +54,30 @@ SCENARIOS = [
                     "read(p, 1)", FAULT),
 ]  # fmt: skip
 
+BIG_FREED = "many = [malloc(16_000) for _ in range(40)]; [free(each) for each in many]; p = many[20]"
+BIG_OUT = "again = [malloc(16_000) for _ in range(400)]; [free(each) for each in again]"
+WARM = "p = malloc(65_000); free(p)"
+SAMPLED = [
+    Scenario("the first byte of a big slot written", BIG_FREED, "write(p, b'x'); " + BIG_OUT, LATE_WRITE, BIG_OUT),
+    Scenario("the last byte of a big slot written", BIG_FREED, "write(p + slot_bytes(16_000) - 1, b'x'); " + BIG_OUT,
+             LATE_WRITE, BIG_OUT),
+    Scenario("a quarter of every big slot written, neither head nor tail", BIG_FREED,
+             "[write(each + 6_000, b'x' * 4_000) for each in many]; " + BIG_OUT, LATE_WRITE, BIG_OUT),
+    Scenario("a large object written that is used again at once", WARM, "write(p, b'x'); malloc(65_000)", LATE_WRITE,
+             "malloc(65_000)"),
+    Scenario("the last byte of a large object written that is used again at once", WARM,
+             "write(p + 65_535, b'x'); malloc(65_000)", LATE_WRITE, "malloc(65_000)"),
+    Scenario("a large object read whose place another has taken",
+             "many = [malloc(65_000) for _ in range(60)]; [free(each) for each in many]; p = many[0]", "read(p, 1)",
+             FAULT, "read(many[-1], 1)"),
+]  # fmt: skip
+WHOLE = "secalloc.configure(verify_whole=True)"
+VERIFIED = [
+    Scenario("any byte of a big slot written", BIG_FREED, "write(p + 7_777, b'x'); " + BIG_OUT, LATE_WRITE, BIG_OUT),
+    Scenario("any byte of a large object written that is used again at once", WARM,
+             "write(p + 33_333, b'x'); malloc(65_000)", LATE_WRITE, "malloc(65_000)"),
+]  # fmt: skip
+
 # Of hardening="full": the last ones freed are in the quarantine, whatever place each has drawn.
 FULL = "secalloc.configure(hardening='full')"
 FEW_FREED = "many = [malloc(SIZE) for _ in range(3)]; [free(each) for each in many]; p = many[-1]"
@@ -70,14 +95,20 @@ QUARANTINED = [
              "write(p, b'x'); " + HAND_OUT + "; " + PASS, LATE_WRITE, HAND_OUT + "; " + PASS),
     Scenario("a large object written in quarantine", GONE + f"; [free(malloc({LARGE})) for _ in range(5)]",
              "write(p, b'x')", FAULT),
+    Scenario("a large object of 64 KiB read at once", WARM, "read(p, 1)", FAULT),
     Scenario("a large object read in quarantine", GONE + f"; [free(malloc({LARGE})) for _ in range(5)]",
              "read(p, 1)", FAULT),
 ]  # fmt: skip
 
 
-@each_of(SCENARIOS)
+@each_of(SCENARIOS + SAMPLED)
 def test_it_ends_the_process(scenario):
     scenario.ends()
+
+
+@each_of(VERIFIED)
+def test_it_ends_the_process_where_the_whole_is_verified(scenario):
+    scenario.ends(before=WHOLE)
 
 
 @each_of(QUARANTINED)
@@ -86,7 +117,8 @@ def test_it_ends_the_process_under_full_hardening(scenario):
 
 
 def test_the_same_without_a_late_use_ends_no_process():
-    controls_end_no_process(SCENARIOS)
+    controls_end_no_process(SCENARIOS + SAMPLED)
+    controls_end_no_process(VERIFIED, before=WHOLE)
     controls_end_no_process(QUARANTINED, before=FULL)
 
 
@@ -112,4 +144,12 @@ p = malloc({size}); write(p, b"x" * {size})
 assert read(p, {size}) == b"x" * {size}
 free(p)
 assert read(p, slot_bytes({size})) == bytes(slot_bytes({size}))
+""")
+
+
+def test_a_freed_large_object_of_64_kib_reads_as_zeros_at_first():
+    succeed(f"""{PRELUDE}
+p = malloc(65_000); write(p, b"x" * 65_000)
+free(p)
+assert read(p, 65_536) == bytes(65_536)
 """)
