@@ -13,11 +13,11 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 Its pages can be made inaccessible or read-only while it lives. One of no bytes begins at the guard page: who touches a
 byte of it faults.
 
-Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped and kept, up to `retain` bytes:
-a first touch of a secret page costs about ten times an ordinary one. On its way to reuse it goes
+Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped and kept, up to `retain`
+bytes: a first touch of a secret page costs about ten times an ordinary one. On its way to reuse it goes
 
-    warm         one of at most 64 KiB: accessible, since closing and opening would cost more than all else; like a slot,
-                 it must be zero when it is handed out again. The next one to take its random place sends it on
+    warm         one of at most 64 KiB: accessible, since closing and opening would cost more than all else; like a
+                 slot, it must be zero when it is handed out again. The next to take its random place sends it on
     quarantine   inaccessible, so that a late read or write faults; likewise in a random place until another takes that
     pool         inaccessible, to be used again
 
@@ -110,8 +110,8 @@ cdef void expose(frame_t *object) noexcept nogil:
 
 
 cdef frame_t *warmed(large_pool_t *pool, frame_t *object) noexcept nogil:
-    """Put a wiped and open object in a random warm place; answers the one that was there, closed, or NULL. What is closed
-    comes back itself."""
+    """Put a wiped and open object in a random warm place; answers the one that was there, closed, or NULL. What is
+    closed comes back itself."""
     cdef frame_t *displaced
     cdef size_t place
     if object.access != ACCESS_READ_WRITE:

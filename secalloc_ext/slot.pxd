@@ -33,7 +33,7 @@ cdef extern from "slot.h" nogil:
 
 
 cdef inline bint slot_is_zero(const uint8_t *slot, size_t slot_bytes, bint whole, rng_t *rng) noexcept nogil:
-    """Whether nothing was written to a free slot, or to a large object kept open; in a sample of it, or in the `whole`."""
+    """Whether nothing was written to a free slot, or to a large object kept open; in a sample, or in the `whole`."""
     if whole or slot_bytes <= SAMPLE_ABOVE:
         return bytes_are_zero(slot, slot_bytes)
     return bytes_are_zero_in_sample(slot, slot_bytes, rng_byte(rng) << 8 | rng_byte(rng))
