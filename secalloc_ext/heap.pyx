@@ -29,7 +29,7 @@ from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SAMPLE_ABOVE, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
     atomic_load_acquire, atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer,
-    bits_first, fatal_error, likely, lock_drop, lock_take, rotate_right, unlikely, wipe)
+    bits_first, fatal_error, likely, lock_drop, lock_take, prefetch, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
@@ -456,6 +456,7 @@ cdef void heap_free(void *p) noexcept nogil:
     cdef uint16_t *states
     if unlikely(p == NULL):
         return
+    prefetch(p)  # while its records are looked up
     frame = frame_at(p)
     if unlikely(frame_kind(frame) != KIND_SLAB):
         free_other(frame, p)
