@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import secalloc
-from secalloc.table import Cell, print_table
+from secalloc.table import Cell, can_draw, print_coloured, print_table
 
 try:
     import click
@@ -95,6 +96,25 @@ def check(as_json: bool) -> None:
         lines = [[Cell(row.name), Cell(row.state, row.state), Cell(row.value), Cell(row.advice)] for row in rows]
         print_table(f"secalloc check ({user()})", ("what", "state", "here", "what to do"), lines)
     sys.exit(0 if usable(rows) else 1)
+
+
+@main.command("map", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--svg", "svg_file", type=click.Path(dir_okay=False), help="Write the picture as an SVG image too.")
+@click.argument("script", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def map_(svg_file: str | None, script: str | None, arguments: tuple[str, ...]) -> None:
+    """Draw the heaps of SCRIPT as they are at its end; without one, of an example.
+
+    Exits with the script's own status. In a program of your own: print(secalloc.layout.draw(heap)).
+    """
+    from secalloc import layout
+
+    status, kept = layout.run(script, arguments) if script else (None, layout.example())
+    print_coloured(layout.draw(glyphs=layout.UNICODE if can_draw() else layout.ASCII), layout.STYLES)
+    if svg_file:
+        Path(svg_file).write_text(layout.svg(), encoding="utf-8")
+    del kept
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Tables on standard output: drawn by rich where it is installed, else plain columns."""
+"""Tables and pictures on standard output: drawn by rich where it is installed, else plain text."""
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Cell", "plain_table", "print_table"]
+__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table"]
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 PIPE_COLUMNS = 160  # the width where there is no terminal and no COLUMNS
@@ -43,3 +43,22 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell
     for row in rows:
         table.add_row(*(Text(cell.text, STYLES.get(cell.state, "")) for cell in row))  # Text: brackets are no markup
     console.print(table)
+
+
+def can_draw() -> bool:
+    """Whether standard output takes characters beyond ASCII."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def print_coloured(text: str, styles: Mapping[str, str]) -> None:
+    """Print text as it is, with what matches each regular expression in its style, where there are colours."""
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        print(text)
+        return
+    coloured = Text(text)
+    for pattern, style in styles.items():
+        coloured.highlight_regex(pattern, style)
+    Console(soft_wrap=True).print(coloured)
