@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table"]
+__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table", "progress"]
+
+Item = TypeVar("Item")
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 PIPE_COLUMNS = 160  # the width where there is no terminal and no COLUMNS
@@ -62,3 +64,22 @@ def print_coloured(text: str, styles: Mapping[str, str]) -> None:
     for pattern, style in styles.items():
         coloured.highlight_regex(pattern, style)
     Console(soft_wrap=True).print(coloured)
+
+
+def progress(items: Sequence[Item], name_of: Callable[[Item], str]) -> Iterator[Item]:
+    """The items, with a bar on standard error where that is a terminal. Nothing is drawn while an item is worked on."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        for item in items:
+            print(name_of(item), file=sys.stderr)
+            yield item
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=len(items))
+        for item in items:
+            bar.update(task, description=name_of(item), refresh=True)
+            yield item
+            bar.advance(task)
