@@ -7,6 +7,7 @@
 #ifndef SECALLOC_LOOPS_H
 #define SECALLOC_LOOPS_H
 
+#include <Python.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -239,6 +240,19 @@ static double loop_memset(void *p, size_t size, long rounds)
         __asm__ volatile("" : : "r"(p) : "memory");
     }
     return loop_now() - since;
+}
+
+/* --- Python objects: `make(argument)`, dropped at once. -1 with an exception set ------------------------------------ */
+
+counted static int call_loop(PyObject *make, PyObject *argument, long rounds)
+{
+    for (long i = 0; i < rounds; i++) {
+        PyObject *made = PyObject_CallOneArg(make, argument);
+        if (made == NULL)
+            return -1;
+        Py_DECREF(made);
+    }
+    return 0;
 }
 
 /* --- one thread makes, another frees ------------------------------------------------------------------------------- */

@@ -33,3 +33,6 @@ cdef extern from "loops.h" nogil:
     double loop_churn(const peer *peer, size_t size, long rounds, const stand *stand)
     double loop_clear(const peer *peer, size_t size, const stand *stand)
     double loop_hand_over(const peer *peer, size_t size, long rounds)
+
+cdef extern from "loops.h":
+    int call_loop(object make, object argument, long rounds) except -1

@@ -170,17 +170,9 @@ def memset(unsigned char[::1] data not None, long rounds):
     return loop_memset(&data[0], data.shape[0], rounds)
 
 
-cdef int loop_call(object make, object argument, long rounds) except -1:
-    """A function of its own: by its name benchmarks/instructions.py counts."""
-    cdef long _i
-    for _i in range(rounds):
-        make(argument)
-    return 0
-
-
 def call(make not None, argument, long rounds):
     """Make ``make(argument)`` and drop it, so many times."""
-    loop_call(make, argument, rounds)
+    call_loop(make, argument, rounds)
 
 
 cdef object checked(double ns):
