@@ -136,9 +136,13 @@ _MAKERS: dict[str, Callable[[int], Found]] = {
 }  # fmt: skip
 
 
-@cache
 def find_peer(name: str, pool: int = POOL_BYTES) -> Found | Absent:
     """One of them, or why it cannot take part. `pool`: bytes, of a peer that has one; it has one in a process."""
+    return _find(name, pool)
+
+
+@cache
+def _find(name: str, pool: int) -> Found | Absent:
     try:
         return _MAKERS[name](pool)
     except (OSError, AttributeError) as error:
