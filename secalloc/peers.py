@@ -10,7 +10,6 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import secalloc
 from secalloc_ext import api
@@ -134,19 +133,17 @@ _MAKERS: dict[str, Callable[[int], Found]] = {
     "hardened_malloc": _hardened_malloc, "libgcrypt": _libgcrypt, "OpenSSL secure heap": _openssl,
     "libsodium": _libsodium, "one memfd_secret each": _bare,
 }  # fmt: skip
+_found_so_far: dict[tuple[str, int], Found | Absent] = {}
 
 
 def find_peer(name: str, pool: int = POOL_BYTES) -> Found | Absent:
     """One of them, or why it cannot take part. `pool`: bytes, of a peer that has one; it has one in a process."""
-    return _find(name, pool)
-
-
-@cache
-def _find(name: str, pool: int) -> Found | Absent:
-    try:
-        return _MAKERS[name](pool)
-    except (OSError, AttributeError) as error:
-        return Absent(name, str(error))
+    if (name, pool) not in _found_so_far:
+        try:
+            _found_so_far[name, pool] = _MAKERS[name](pool)
+        except (OSError, AttributeError) as error:
+            _found_so_far[name, pool] = Absent(name, str(error))
+    return _found_so_far[name, pool]
 
 
 def find_peers() -> list[Found | Absent]:
