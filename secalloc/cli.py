@@ -109,9 +109,10 @@ def check(as_json: bool) -> None:
 @click.option("--quick", is_flag=True, help="Few rounds, small numbers: to see that it works, not how fast.")
 @click.option("--no-plots", is_flag=True, help="Write no plots.")
 def bench(output: Path, rounds: int | None, only: str, listing: bool, quick: bool, no_plots: bool) -> None:
-    """Measure secalloc beside its peers, as ratios in one run. On an idle machine it takes some five minutes.
+    """Measure secalloc beside its peers, as ratios in one run. On an idle machine it takes three minutes.
 
-    Exits with 0 if no row missed what it must reach, with 1 if one did. Peers that are not there do not count.
+    Exits with 0 if no row missed what it must reach, with 1 if one did, or broke for want of memory, as some do within
+    the usual memlock limit: run it as root. Peers that are not there do not count.
     """
     from dataclasses import replace
 
