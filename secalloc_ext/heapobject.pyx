@@ -186,8 +186,8 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     quarantine : freed slots of each class (of at most 64 KiB) that wait in random places before they can be allocated
         again, 0 to 256; "fast" 0 (they wait for their bitmap word), "full" 128
     quarantine_large : the same for large objects up to 256 KiB, 0 to 32; "fast" 4, "full" 32
-    warm_large : large objects of at most 64 KiB that stay accessible when they are freed, zero as slots are, until
-        others take their random places, 0 to 8; "fast" 4, "full" 0
+    warm_large : large objects of at most 64 KiB, or of array data within `retain`, that stay accessible when they are
+        freed, zero as slots are, until others take their random places, 0 to 8; "fast" 4, "full" 0
     gap_frames : at most so many unused frames of 128 KiB between chunks, at random, 0 to 255; "fast" 3, "full" 15
     verify_whole : look for writes after free in all of a slot that is allocated; otherwise, of objects above 1 KiB, in
         128 bytes each of its head, of its tail and at a random place; "fast" False, "full" True
