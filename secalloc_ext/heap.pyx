@@ -25,6 +25,7 @@ from secalloc_ext.heaplock cimport (
 from secalloc_ext.large cimport (
     large_alloc, large_cool, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
+from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SAMPLE_ABOVE, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
@@ -206,7 +207,7 @@ cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     """Close the heap to all threads, or open it to all. No other thread may be about to use it."""
     cdef int error = ERROR_NONE
-    lock_take(&heap.account.lock)
+    prefault_settle(&heap.pieces)
     if close:
         large_cool(&heap.large)
         error = heaplock_close(&heap.account)
