@@ -59,8 +59,8 @@ cdef frame_t *pieces_take(pieces_t *pieces, size_t smallest, bint used) noexcept
     """A free piece, out of the lists, of size index `smallest` or above: one that was `used` before, or any. Or NULL."""
     cdef size_t state, i
     cdef frame_t *piece = NULL
-    for state in range(1 if used else PIECE_STATES):
-        for i in range(smallest, PIECE_SIZES):
+    for i in range(smallest, PIECE_SIZES):
+        for state in range(1 if used else PIECE_STATES):
             if piece == NULL:
                 piece = take_from(pieces, state * PIECE_SIZES + i)
     return piece
