@@ -56,7 +56,7 @@ cdef frame_t *take_from(pieces_t *pieces, size_t list) noexcept nogil:
 
 
 cdef frame_t *pieces_take(pieces_t *pieces, size_t smallest, bint used) noexcept nogil:
-    """A free piece, out of the lists, of size index `smallest` or above: one that was `used` before, or any. Or NULL."""
+    """A free piece of size index `smallest` or above, out of the lists: one `used` before, or any. Or NULL."""
     cdef size_t state, i
     cdef frame_t *piece = NULL
     for i in range(smallest, PIECE_SIZES):
