@@ -18,15 +18,22 @@ cdef extern from *:
     """
     #include <pthread.h>
     #include <signal.h>
+    enum { STACK_BYTES = 256 * 1024 }; /* a program may have all its pages locked, mlockall(2), and stacks with them */
     /* Signals are for the program's own threads. */
     static inline int thread_start(pthread_t *thread, void *(*main)(void *))
     {
+        pthread_attr_t attributes;
         sigset_t all, before;
-        int error;
+        int error = pthread_attr_init(&attributes);
+        if (error != 0)
+            return error;
+        error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        error = pthread_create(thread, NULL, main, NULL);
+        if (error == 0)
+            error = pthread_create(thread, &attributes, main, NULL);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
         return error;
     }
     """
