@@ -10,7 +10,10 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
     PyObject_GetBuffer)
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
+from cpython.object cimport PyObject
 from cpython.slice cimport PySlice_AdjustIndices
 from libc.string cimport memchr, memcpy
 from secalloc_ext.arguments cimport byte_value, index_size, is_plain_int, is_size, slice_parts
@@ -22,6 +25,15 @@ from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE
 from secalloc_ext.prim cimport bytes_equal_constant_time, likely
 from secalloc_ext.sources cimport (
     filled_t, source_buffer, source_file, source_hex, source_random, source_taken, source_text, source_zeros)
+
+cdef extern from "Python.h":
+    const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    ctypedef object (*vectorcallfunc)(PyObject *called, PyObject *const *arguments, size_t count, PyObject *names)
+    ctypedef struct PySequenceMethods:
+        object (*sq_item)(PyObject *self, Py_ssize_t i)
+    ctypedef struct type_t "PyTypeObject":
+        vectorcallfunc tp_vectorcall
+        PySequenceMethods *tp_as_sequence
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
@@ -69,6 +81,7 @@ cdef Heap heap_or_default(object heap):
 
 
 @cython.final
+@cython.freelist(64)  # headers, without a slot
 @cython.no_gc_clear  # of a cycle, views may be released after it: they need `heap`. Another member breaks the cycle.
 cdef class SecureBytes:
     """Bytes on secret pages: of fixed size, writable, wiped when dropped.
@@ -487,3 +500,52 @@ cdef Py_ssize_t slice_bounds(SecureBytes self, object key, Py_ssize_t *start, Py
     if step[0] == 1 and 0 <= start[0] <= stop <= self.size:
         return stop - start[0]
     return PySlice_AdjustIndices(self.size, start, &stop, step[0])
+
+
+# --- the call of the type ---
+
+cdef object securebytes_call(PyObject *called, PyObject *const *arguments, size_t count, PyObject *names):
+    """`SecureBytes(x)` of an int, bytes or bytearray, without all that a call may come with. The rest, errors included,
+    is for `__init__`."""
+    cdef SecureBytes made
+    cdef object source
+    cdef filled_t slot
+    cdef const char *content = NULL
+    cdef Py_ssize_t size
+    if count & ~PY_VECTORCALL_ARGUMENTS_OFFSET != 1 or names != NULL:
+        return call_otherwise(called, arguments, count, names)
+    source = <object>arguments[0]
+    made = SecureBytes.__new__(SecureBytes)  # first, as finalizers may run here, and change a bytearray
+    if is_plain_int(source, &size):
+        pass
+    elif PyBytes_CheckExact(source):
+        content = PyBytes_AS_STRING(source)
+        size = PyBytes_GET_SIZE(source)
+    elif PyByteArray_CheckExact(source):
+        content = PyByteArray_AS_STRING(source)
+        size = PyByteArray_GET_SIZE(source)
+    else:
+        size = -1
+    if size < 0:
+        return call_otherwise(called, arguments, count, names)
+    source_zeros(&slot, size, the_default, False)
+    hold(made, &slot, the_default, False)
+    if content != NULL:
+        memcpy(slot.data, content, <size_t>size)
+    return made
+
+
+cdef object securebytes_item(PyObject *self, Py_ssize_t i):
+    """What iteration asks for. A negative index has been counted from the end already."""
+    cdef SecureBytes key = <SecureBytes>self
+    check(key)
+    if not 0 <= i < key.size:
+        raise IndexError("SecureBytes index out of range")
+    return key.data[i]
+
+
+cdef type_t *own_type = <type_t *><PyObject *>SecureBytes
+cdef vectorcallfunc call_otherwise = own_type.tp_vectorcall  # Cython's, from 3.3 on
+if call_otherwise != NULL:
+    own_type.tp_vectorcall = securebytes_call
+own_type.tp_as_sequence.sq_item = securebytes_item
