@@ -19,7 +19,7 @@ from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
+    heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX, WARM_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
@@ -215,14 +215,6 @@ cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
     raise errors.exception_for(
         ERROR_NAMES.get(heap_error(), ""), size, upkeep_committed(heap) if heap != NULL else 0,
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
-
-
-cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL:
-    cdef heap_t *target = heap.get()
-    cdef void *p = heap_alloc_guarded(target, <size_t>size) if guarded else heap_alloc(target, <size_t>size, False)
-    if p == NULL:
-        raise_error(target, size)
-    return p
 
 
 def touch(Heap heap not None, size_t stock, progress=None):

@@ -11,7 +11,7 @@ ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
     ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
-    ("heapobject",), ("arguments",), ("securebytes", "loops"), ("nep49",),
+    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -23,7 +23,7 @@ SYSTEM_CALLS = defaultdict(set, {
     "prefault": {"signal.h"},       # its thread takes none
     "emergency": {"posix.signal"},  # types
     "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
-    "securebytes": {"unistd.h"},  # read(2), from a file into secret pages
+    "sources": {"unistd.h"},  # read(2), from a file into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"
 LINES_MAX, HEADER_LINES_MAX = 600, 60
