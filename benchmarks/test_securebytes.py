@@ -1,15 +1,14 @@
-"""SecureBytes beside bytearray: each group is one operation, its rows are to be read as ratios within one run.
-
-    .venv/bin/pip install '.[bench]' && .venv/bin/pytest benchmarks
-"""
+"""SecureBytes beside bytearray, and beside what else Python offers for secrets; one operation at one size."""
 import hmac
 
 import pytest
 
 from secalloc import SecureBytes
+from secalloc.pypeers import find_python_peers
 
 SIZES = [32, 1024, 65536]
 TYPES = [bytearray, SecureBytes]
+PEERS = find_python_peers()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -20,10 +19,10 @@ def test_made_and_dropped(benchmark, make, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", TYPES)
-def test_copied_from_bytes(benchmark, make, size):
-    benchmark.group = f"copied from bytes, {size} bytes"
-    benchmark(make, bytes(size))
+@pytest.mark.parametrize("peer", PEERS, ids=[each.name for each in PEERS])
+def test_made_of_bytes_and_let_go(benchmark, there, peer, size):
+    benchmark.group = f"made of bytes and let go, {size} bytes"
+    benchmark(there(peer).cycle, bytes(size))
 
 
 @pytest.mark.parametrize("compare", [hmac.compare_digest, SecureBytes.__eq__])

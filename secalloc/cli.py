@@ -6,11 +6,13 @@ the exit status that its help promises.
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import secalloc
-from secalloc.table import Cell, print_table
+from secalloc.table import Cell, can_draw, print_coloured, print_table, progress
 
 try:
     import click
@@ -19,6 +21,7 @@ except ImportError:
     raise SystemExit(2) from None
 
 if TYPE_CHECKING:
+    from secalloc.bench import Report
     from secalloc.demo import Row
 
 __all__ = ["main"]
@@ -95,6 +98,78 @@ def check(as_json: bool) -> None:
         lines = [[Cell(row.name), Cell(row.state, row.state), Cell(row.value), Cell(row.advice)] for row in rows]
         print_table(f"secalloc check ({user()})", ("what", "state", "here", "what to do"), lines)
     sys.exit(0 if usable(rows) else 1)
+
+
+@main.command()
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="bench", show_default=True,
+              help="Folder for bench.json, RESULTS.md and the plots.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(2), help="Rounds of each measurement; 15, or 2 when quick.")
+@click.option("--only", default="", metavar="PATTERN", help="Only what matches a regular expression, as in --list.")
+@click.option("--list", "listing", is_flag=True, help="Tell what there is to measure, and measure nothing.")
+@click.option("--quick", is_flag=True, help="Few rounds, small numbers: to see that it works, not how fast.")
+@click.option("--no-plots", is_flag=True, help="Write no plots.")
+def bench(output: Path, rounds: int | None, only: str, listing: bool, quick: bool, no_plots: bool) -> None:
+    """Measure secalloc beside its peers, as ratios in one run. On an idle machine it takes some five minutes.
+
+    Exits with 0 if no row missed what it must reach, with 1 if one did. Peers that are not there do not count.
+    """
+    from dataclasses import replace
+
+    from secalloc.bench import FULL, QUICK, Report, steps, verdict
+    from secalloc.results import COLUMNS, cells, write
+
+    effort = QUICK if quick else FULL
+    report = Report(replace(effort, rounds=rounds or effort.rounds))
+    try:
+        chosen = steps(report, only)
+    except re.error as error:
+        raise click.BadParameter(f"no regular expression: {error}", param_hint="--only") from None
+    if listing:
+        click.echo("\n".join(step.name for step in chosen))
+        return
+    if not chosen:
+        raise click.BadParameter(f"nothing matches {only!r}; --list tells what there is", param_hint="--only")
+    output.mkdir(parents=True, exist_ok=True)
+    for step in progress(chosen, lambda step: step.name):
+        step.run()
+    lines = [[*map(Cell, texts[:-1]), Cell(texts[-1], STATES[result.verdict])]
+             for result in report.results for texts in [cells(result)]]  # fmt: skip
+    if lines:
+        print_table("secalloc bench: a ratio is ours / theirs", COLUMNS, lines)
+    write(report, output, [] if no_plots else _plots(report, output))
+    click.echo(f"written to {output}")
+    sys.exit(0 if verdict(report.results) else 1)
+
+
+STATES = {"target": "ok", "must": "ok", "missed": "problem", "failed": "problem", "skipped": "warning"}
+
+
+def _plots(report: Report, folder: Path) -> list[str]:
+    try:
+        from secalloc.plots import draw
+    except ImportError as error:
+        click.echo(f"no plots: {error}; pip install 'secalloc[bench]'", err=True)
+        return []
+    return draw(report, folder)
+
+
+@main.command("map", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--svg", "svg_file", type=click.Path(dir_okay=False), help="Write the picture as an SVG image too.")
+@click.argument("script", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def map_(svg_file: str | None, script: str | None, arguments: tuple[str, ...]) -> None:
+    """Draw the heaps of SCRIPT as they are at its end; without one, of an example.
+
+    Exits with the script's own status. In a program of your own: print(secalloc.layout.draw(heap)).
+    """
+    from secalloc import layout
+
+    status, kept = layout.run(script, arguments) if script else (None, layout.example())
+    print_coloured(layout.draw(glyphs=layout.UNICODE if can_draw() else layout.ASCII), layout.STYLES)
+    if svg_file:
+        Path(svg_file).write_text(layout.svg(), encoding="utf-8")
+    del kept
+    sys.exit(status)
 
 
 if __name__ == "__main__":

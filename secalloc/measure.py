@@ -40,5 +40,5 @@ def compare(ours: Sample, theirs: Sample, rounds: int) -> Measured:
             first = ours()
             pairs.append((first, theirs()))
     ratios = [first / second for first, second in pairs]
-    low, _, high = quantiles(ratios, n=4)
+    low, _, high = quantiles(ratios, n=4, method="inclusive")
     return Measured(median(o for o, _ in pairs), median(t for _, t in pairs), median(ratios), low, high)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import secalloc
 from secalloc_ext import api
 from secalloc_ext.heapobject import Heap
-from secalloc_ext.loops import Peer
+from secalloc_ext.loops import Peer, bare_functions
 
-__all__ = ["Absent", "Found", "find_peers", "heap_peer"]
+__all__ = ["Absent", "Found", "find_peer", "find_peers", "heap_peer"]
 
 POOL_BYTES = 16 << 20  # of the peers that have a pool of fixed size; OpenSSL's gets slower with it
 HARDENED_MALLOC = "SECALLOC_BENCH_HARDENED_MALLOC"  # path of a libhardened_malloc.so
@@ -60,7 +62,7 @@ def _found(
     return Found(name, version, _path(addresses[0]), Peer(*addresses, way), objects_max)
 
 
-def _secalloc() -> Found:
+def _secalloc(pool: int) -> Found:
     name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
@@ -74,14 +76,14 @@ def heap_peer(name: str, heap: Heap) -> Found:
     return Found(name, secalloc.__version__, api.__file__ or "?", Peer(heap=heap))
 
 
-def _glibc() -> Found:
+def _glibc(pool: int) -> Found:
     libc = ctypes.CDLL("libc.so.6")
     libc.gnu_get_libc_version.restype = ctypes.c_char_p
     version = libc.gnu_get_libc_version().decode()
     return _found("malloc + explicit_bzero", version, libc.malloc, libc.free, "wiping")
 
 
-def _libsodium() -> Found:
+def _libsodium(pool: int) -> Found:
     sodium = ctypes.CDLL("libsodium.so.23")
     sodium.sodium_version_string.restype = ctypes.c_char_p
     if sodium.sodium_init() < 0:
@@ -90,26 +92,26 @@ def _libsodium() -> Found:
     return _found("libsodium", version, sodium.sodium_malloc, sodium.sodium_free, objects_max=1000)
 
 
-def _openssl() -> Found:
+def _openssl(pool: int) -> Found:
     crypto = ctypes.CDLL("libcrypto.so.3")
     crypto.OpenSSL_version.restype = ctypes.c_char_p
-    if crypto.CRYPTO_secure_malloc_init(ctypes.c_size_t(POOL_BYTES), ctypes.c_size_t(16)) < 1:
+    if crypto.CRYPTO_secure_malloc_init(ctypes.c_size_t(pool), ctypes.c_size_t(16)) < 1:
         raise OSError("CRYPTO_secure_malloc_init() failed")
     version = crypto.OpenSSL_version(0).decode()
     return _found("OpenSSL secure heap", version, crypto.CRYPTO_secure_malloc, crypto.CRYPTO_secure_clear_free, "at")
 
 
-def _libgcrypt() -> Found:
+def _libgcrypt(pool: int) -> Found:
     init_secmem, finished = 24, 38  # GCRYCTL_INIT_SECMEM, GCRYCTL_INITIALIZATION_FINISHED
     gcrypt = ctypes.CDLL("libgcrypt.so.20")
     gcrypt.gcry_check_version.restype = ctypes.c_char_p
     version = gcrypt.gcry_check_version(None).decode()
-    gcrypt.gcry_control(init_secmem, POOL_BYTES, 0)
+    gcrypt.gcry_control(init_secmem, pool, 0)
     gcrypt.gcry_control(finished, 0)
     return _found("libgcrypt", version, gcrypt.gcry_malloc_secure, gcrypt.gcry_free, objects_max=10_000)
 
 
-def _hardened_malloc() -> Found:
+def _hardened_malloc(pool: int) -> Found:
     path = os.environ.get(HARDENED_MALLOC)
     if path is None:
         raise OSError(f"{HARDENED_MALLOC} names no libhardened_malloc.so; it wipes by itself")
@@ -117,25 +119,36 @@ def _hardened_malloc() -> Found:
     return _found("hardened_malloc", "as built", library.malloc, library.free)
 
 
-def _mimalloc() -> Found:
+def _mimalloc(pool: int) -> Found:
     library = ctypes.CDLL("libmimalloc.so.2")
     version = str(library.mi_version())
     return _found("mimalloc + explicit_bzero", version, library.mi_malloc, library.mi_free, "wiping")
 
 
-_MAKERS: dict[str, Callable[[], Found]] = {
+def _bare(pool: int) -> Found:
+    return Found("one memfd_secret each", platform.release(), "the kernel", Peer(*bare_functions(), "at"), 1000)
+
+
+_MAKERS: dict[str, Callable[[int], Found]] = {
     "secalloc": _secalloc, "malloc + explicit_bzero": _glibc, "mimalloc + explicit_bzero": _mimalloc,
     "hardened_malloc": _hardened_malloc, "libgcrypt": _libgcrypt, "OpenSSL secure heap": _openssl,
-    "libsodium": _libsodium,
+    "libsodium": _libsodium, "one memfd_secret each": _bare,
 }  # fmt: skip
 
 
+def find_peer(name: str, pool: int = POOL_BYTES) -> Found | Absent:
+    """One of them, or why it cannot take part. `pool`: bytes, of a peer that has one; it has one in a process."""
+    return _find(name, pool)
+
+
+@cache
+def _find(name: str, pool: int) -> Found | Absent:
+    try:
+        return _MAKERS[name](pool)
+    except (OSError, AttributeError) as error:
+        return Absent(name, str(error))
+
+
 def find_peers() -> list[Found | Absent]:
-    """All of them, secalloc first; those that cannot take part with the reason."""
-    found: list[Found | Absent] = []
-    for name, make in _MAKERS.items():
-        try:
-            found.append(make())
-        except (OSError, AttributeError) as error:
-            found.append(Absent(name, str(error)))
-    return found
+    """All of them: secalloc, libc, the others."""
+    return [find_peer(name) for name in _MAKERS]

@@ -1,6 +1,7 @@
 """What `secalloc bench` measures: each row a cost of ours beside the same of another's, with its target.
 
-A ratio below 1 is in our favour. `target` is what the project wants, `must` what it may not miss.
+The ratio is ours / theirs. Of a cost, one below 1 is in our favour; of a bandwidth (`more_is_better`), one above 1.
+`target` is what the project wants, `must` what it may not miss.
 """
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from secalloc import Heap, SecureBytes
+from secalloc.locked import locked_ranges
 from secalloc.measure import Measured, Sample, compare
 from secalloc.peers import Absent, Found, find_peers
-from secalloc_ext.loops import Peer, Stand
+from secalloc.pypeers import find_python_peers
+from secalloc_ext import loops
+from secalloc_ext.loops import Peer, Stand, Trace
 
 __all__ = ["Row", "rows"]
 
@@ -21,11 +25,19 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024)
 LARGER = (4096, 16384, 65536)
 BATCH = 1000
 MILLION = 10**6
-# Of peers that are slower by orders of magnitude: rounds are shorter by as much.
+TRACE_STEPS, TRACE_SWINGS, TRACE_PLACES = MILLION, 9, 20_000
+# Target and must of one object at a time, and with 1,000 live.
 PEER_GOALS = {
-    "hardened_malloc": (0.4, 0.7, 1), "libsodium": (1 / 1500, 1 / 1000, 1000),
-    "OpenSSL secure heap": (1 / 50, 1 / 30, 50), "libgcrypt": (1 / 3, 1 / 2, 10),
-    "mimalloc + explicit_bzero": (1.0, 1.5, 1),
+    "mimalloc + explicit_bzero": ((1.0, 1.5), (1.0, 1.5)), "hardened_malloc": ((0.4, 0.7), (0.4, 0.7)),
+    "libgcrypt": ((1 / 3, 1 / 2), (1 / 100, 1 / 50)), "OpenSSL secure heap": ((1 / 50, 1 / 30), (1 / 4, 1 / 2)),
+    "libsodium": ((1 / 1500, 1 / 1000), (1 / 1500, 1 / 1000)),
+    "one memfd_secret each": ((1 / 1500, 1 / 1000), (1 / 1500, 1 / 1000)),
+}
+FEWER = {"libsodium": 1000, "one memfd_secret each": 1000, "OpenSSL secure heap": 50, "libgcrypt": 10}  # per round
+PYTHON_GOALS = {
+    "bytearray, not wiped": (0.8, 1.0), "bytearray + zeroize": (0.1, 0.2),
+    "bytearray + SecureBytes.clearmem": (0.8, 1.0), "bytes + SecureString.clearmem": (0.8, 1.0),
+    "sodium_malloc by ctypes": (1 / 150, 1 / 100), "PyNaCl": (1 / 150, 1 / 100),
 }  # fmt: skip
 
 
@@ -41,6 +53,11 @@ class Row:
     must: float
     measure: Callable[[int], Measured] | None = None
     skipped: str | None = None
+    more_is_better: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}: {self.what}"
 
 
 # --- C functions ------------------------------------------------------------------------------------------------------
@@ -55,10 +72,9 @@ def _pair(peer: Peer, size: int, fewer: int = 1) -> Sample:
 
 
 def _batch(peer: Peer, size: int, fewer: int = 1) -> Sample:
-    live = max(10, BATCH // fewer)
-    stand = Stand(peer, size, live)
-    rounds = max(1, _pairs(size) // live)
-    return lambda: stand.batch(rounds) / rounds / live
+    stand = Stand(peer, size, BATCH)
+    rounds = max(1, _pairs(size) // BATCH // fewer)
+    return lambda: stand.batch(rounds) / rounds / BATCH
 
 
 def _churn(peer: Peer, size: int) -> Sample:
@@ -114,15 +130,16 @@ def _c_rows(ours: Peer, glibc: Found) -> Iterator[Row]:
 
 def _peer_rows(ours: Peer, others: list[Found | Absent]) -> Iterator[Row]:
     for other in others:
-        target, must, fewer = PEER_GOALS[other.name]
-        for group, sample in (("one object at a time", _pair), ("1,000 live, scattered frees", _batch)):
+        kinds = ("one object at a time", _pair), ("1,000 live, scattered frees", _batch)
+        for (group, sample), goals in zip(kinds, PEER_GOALS[other.name], strict=True):
             if isinstance(other, Absent):
-                yield Row(group, "32 B", other.name, "ns", target, must, skipped=other.reason)
+                yield Row(group, "32 B", other.name, "ns", *goals, skipped=other.reason)
             else:
-                yield Row(group, "32 B", other.name, "ns", target, must, _against(ours, other, sample, fewer))
+                yield Row(group, "32 B", other.name, "ns", *goals, _against(ours, other, sample))
 
 
-def _against(ours: Peer, other: Found, sample: Callable[..., Sample], fewer: int) -> Callable[[int], Measured]:
+def _against(ours: Peer, other: Found, sample: Callable[..., Sample]) -> Callable[[int], Measured]:
+    fewer = FEWER.get(other.name, 1)
     return lambda rounds: compare(sample(ours, 32), sample(other.peer, 32, fewer), rounds)
 
 
@@ -155,6 +172,18 @@ Timed = tuple[str, Mapping[str, object]]  # a statement and the names in it
 
 def _statements(ours: Timed, theirs: Timed) -> Callable[[int], Measured]:
     return lambda rounds: compare(_statement(*ours), _statement(*theirs), rounds)
+
+
+def _python_peer_rows() -> Iterator[Row]:
+    data = bytes(range(32))
+    ours = {"cycle": SecureBytes, "data": data}
+    for other in find_python_peers()[1:]:
+        what = "Python", "32 B made and let go", other.name, "ns", *PYTHON_GOALS[other.name]
+        if isinstance(other, Absent):
+            yield Row(*what, skipped=other.reason)
+        else:
+            theirs = {"cycle": other.cycle, "data": data}
+            yield Row(*what, _statements(("cycle(data)", ours), ("cycle(data)", theirs)))
 
 
 def _array_rows() -> Iterator[Row]:
@@ -192,8 +221,42 @@ def _committed_per_object(rounds: int) -> Measured:
     return Measured(each, 1.0, each, each, each)
 
 
+def _resident_locked() -> int:
+    return sum(each.resident for each in locked_ranges())
+
+
+def _retained(what: str) -> Callable[[int], Measured]:
+    """Bytes of secret memory after a trace, beside the bytes that live. Every row makes the same steps."""
+
+    def measure(rounds: int) -> Measured:
+        heap = Heap("trace")
+        before = _resident_locked()
+        trace = Trace(Peer(heap=heap), TRACE_PLACES, 16, 4096)
+        for swing in range(TRACE_SWINGS):  # the live set grows and shrinks, and has grown in the end
+            trace.run(TRACE_STEPS // TRACE_SWINGS, 0.3 if swing % 2 else 0.9)
+        held = heap.stats().committed if what == "committed" else _resident_locked() - before
+        each = held / trace.live_bytes
+        return Measured(each, 1.0, each, each, each)
+
+    return measure
+
+
 def _memory_rows() -> Iterator[Row]:
     yield Row("memory", "committed for each live object of 32 B", "1 byte", "B", 48, 56, _committed_per_object)
+    for what in ("committed", "resident"):
+        yield Row("memory", f"{what} after a million steps", "1 live byte", "B", 1.3, 1.6, _retained(what))
+
+
+def _wipe_rows() -> Iterator[Row]:
+    """By bandwidth: more is better."""
+    size, count = 1 << 20, 20
+
+    def measure(rounds: int) -> Measured:
+        secret, plain = SecureBytes(size), bytearray(size)
+        return compare(lambda: size * count / loops.wipe(secret, count),
+                       lambda: size * count / loops.memset(plain, count), rounds)  # fmt: skip
+
+    yield Row("wipe", "1 MiB, bandwidth", "memset", "GB/s", 1.0, 0.9, measure, more_is_better=True)
 
 
 def rows() -> Iterator[Row]:
@@ -204,5 +267,8 @@ def rows() -> Iterator[Row]:
     yield from _c_rows(secalloc.peer, glibc)
     yield from _peer_rows(secalloc.peer, others)
     yield from _python_rows()
+    yield from _python_peer_rows()
     yield from _array_rows()
+    yield from _wipe_rows()
     yield from _memory_rows()
+    # The place for first touches: what is reserved beforehand, and the thread that touches pages ahead of need.

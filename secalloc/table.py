@@ -1,12 +1,14 @@
-"""Tables on standard output: drawn by rich where it is installed, else plain columns."""
+"""Tables and pictures on standard output: drawn by rich where it is installed, else plain text."""
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-__all__ = ["Cell", "plain_table", "print_table"]
+__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table", "progress"]
+
+Item = TypeVar("Item")
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 PIPE_COLUMNS = 160  # the width where there is no terminal and no COLUMNS
@@ -43,3 +45,41 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell
     for row in rows:
         table.add_row(*(Text(cell.text, STYLES.get(cell.state, "")) for cell in row))  # Text: brackets are no markup
     console.print(table)
+
+
+def can_draw() -> bool:
+    """Whether standard output takes characters beyond ASCII."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def print_coloured(text: str, styles: Mapping[str, str]) -> None:
+    """Print text as it is, with what matches each regular expression in its style, where there are colours."""
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        print(text)
+        return
+    coloured = Text(text)
+    for pattern, style in styles.items():
+        coloured.highlight_regex(pattern, style)
+    Console(soft_wrap=True).print(coloured)
+
+
+def progress(items: Sequence[Item], name_of: Callable[[Item], str]) -> Iterator[Item]:
+    """The items, with a bar on standard error where that is a terminal. Nothing is drawn while an item is worked on."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        for item in items:
+            print(name_of(item), file=sys.stderr)
+            yield item
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=len(items))
+        for item in items:
+            bar.update(task, description=name_of(item), refresh=True)
+            yield item
+            bar.advance(task)

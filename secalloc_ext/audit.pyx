@@ -1,14 +1,17 @@
 # cython: language_level=3
 """Layer 3: what a heap holds, counted by walking it, and whether it is as it should be. Never on a common path."""
+from libc.stdint cimport uint16_t
 from libc.string cimport memset
-from secalloc_ext.cache cimport cache_t, heap_t
-from secalloc_ext.chunk cimport chunk_piece
+from secalloc_ext.cache cimport HEAPS_MAX, cache_t, heap_t
+from secalloc_ext.chunk cimport chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, SHAPE_READY, account_is_locked, frame_is_slab, frame_kind, frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, SHAPE_READY, account_is_locked, frame_is_slab,
+    frame_kind, frame_t)
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.large cimport large_is_valid
 from secalloc_ext.pieces cimport PIECE_LISTS
-from secalloc_ext.prim cimport PIECE_BYTES_MAX, lock_drop, lock_take
+from secalloc_ext.prim cimport (
+    FRAME_SHIFT, PIECE_BYTES_MAX, atomic_load_acquire, atomic_load_pointer, lock_drop, lock_take)
 from secalloc_ext.sizeclass cimport BIN_COUNT
 from secalloc_ext.slab cimport slab_count, slab_count_t, slab_is_valid
 
@@ -61,6 +64,62 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     lock_take(&heap.account.lock)
     count_all(heap, stats)
     lock_drop(&heap.account.lock)
+
+
+cdef part_t part_of(const frame_t *frame) noexcept nogil:
+    cdef part_t part
+    cdef slab_count_t count
+    cdef uint16_t kind = frame_kind(frame)
+    memset(&part, 0, sizeof(part))
+    part.frame = <uint32_t>(frame - reservation.frames)
+    part.chunk = frame.chunk_first
+    part.start = <uint64_t>(frame.start - reservation.base)
+    part.bytes = frame.piece_bytes
+    part.kind = PART_PIECE
+    if frame_is_slab(frame):
+        count = slab_count(frame)
+        part.kind = PART_SLAB
+        part.slot_bytes = frame.slot_bytes
+        part.slots = frame.slots
+        part.live = count.live
+        part.taken = count.taken
+    elif kind == KIND_LARGE:
+        part.kind = PART_LARGE
+        part.slot_bytes = frame.object_bytes
+        part.slots = part.live = 1
+    elif kind == KIND_LARGE_FREE:
+        part.kind = PART_KEPT
+    return part
+
+
+cdef size_t audit_layout(heap_t *heap, part_t *parts, size_t room) noexcept nogil:
+    """Tell each mapped piece, in the order of addresses, as far as there is room. As exact as audit_heap."""
+    cdef size_t count = 0
+    cdef frame_t *frame
+    lock_take(&heap.account.lock)
+    frame = chunk_piece(&heap.account, NULL)
+    while frame != NULL:
+        if count < room:
+            parts[count] = part_of(frame)
+        count += 1
+        frame = chunk_piece(&heap.account, frame)
+    lock_drop(&heap.account.lock)
+    return count
+
+
+cdef void audit_holders(heap_t **holders) noexcept nogil:
+    """Closed heaps are among them while an object lives in them. An account is the first part of its heap."""
+    cdef size_t i, used = atomic_load_acquire(<uint64_t *>&reservation.used) >> FRAME_SHIFT
+    cdef frame_t *frame
+    cdef heap_t *heap
+    cdef uint16_t kind
+    memset(holders, 0, HEAPS_MAX * sizeof(holders[0]))
+    for i in range(used):
+        frame = reservation.frames + i
+        kind = frame_kind(frame)
+        if kind != KIND_UNUSED and kind != KIND_INHERITED:
+            heap = <heap_t *>atomic_load_pointer(<void **>&frame.account)
+            holders[heap.index] = heap
 
 
 cdef bint pieces_add_up(heap_t *heap, audit_t *stats) noexcept nogil:

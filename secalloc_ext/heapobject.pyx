@@ -10,12 +10,15 @@ from collections import namedtuple
 cimport cython
 
 from libc.errno cimport errno
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from secalloc_ext import errors
 from secalloc_ext.frame cimport account_is_locked
-from secalloc_ext.audit cimport audit_heap, audit_is_valid, audit_t
-from secalloc_ext.cache cimport ON_FORK_COPY, ON_FORK_ISOLATE
+from secalloc_ext.audit cimport (
+    PART_KEPT, PART_LARGE, PART_PIECE, PART_SLAB, audit_heap, audit_holders, audit_is_valid, audit_layout, audit_t,
+    part_t)
+from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
@@ -71,6 +74,54 @@ class HeapStats(namedtuple("HeapStats", """
     def live_bytes(self):
         """Bytes requested for the live objects."""
         return self.slot_bytes_live + self.large_bytes_live
+
+
+class HeapPart(namedtuple("HeapPart", "frame chunk start bytes kind slot_bytes slots live taken")):
+    """A mapped piece of a heap; before and behind each there is at least one page that is never mapped.
+
+    Parameters
+    ----------
+    frame, chunk : index of its frame of 128 KiB in the reservation, and of the first frame of its chunk
+    start : offset in the reservation, whose address is not told
+    bytes : whole pages
+    kind : "slab"; "piece", mapped and no slab at present; "large", a live large object; "kept", a freed one
+    slot_bytes, slots : of a slab; of a large object the bytes asked for, and 1; else 0
+    live, taken : slots with an object; those in a thread cache or quarantine
+    """
+
+    __slots__ = ()
+
+
+PART_KINDS = {PART_SLAB: "slab", PART_PIECE: "piece", PART_LARGE: "large", PART_KEPT: "kept"}
+
+
+cdef list layout_of(heap_t *heap):
+    cdef size_t i, count = 0, room = 0
+    cdef part_t *parts = NULL
+    try:
+        while True:
+            count = audit_layout(heap, parts, room)
+            if count <= room:
+                return [HeapPart(**(<dict>parts[i] | {"kind": PART_KINDS[parts[i].kind]})) for i in range(count)]
+            free(parts)
+            room = count + 16
+            parts = <part_t *>malloc(room * sizeof(part_t))
+            if parts == NULL:
+                raise MemoryError()
+    finally:
+        free(parts)
+
+
+def layouts():
+    """`Heap.layout` of every heap that has pages, as pairs of name and parts.
+
+    A heap without a handle is among them while an object in it lives.
+    """
+    cdef heap_t *holders[HEAPS_MAX]
+    cdef size_t i
+    audit_holders(holders)
+    return [((<bytes>holders[i].name).decode(errors="replace"), layout_of(holders[i]))
+            for i in range(HEAPS_MAX) if holders[i] != NULL]
 
 
 def parse_size(size):
@@ -352,6 +403,10 @@ cdef class Heap:
                 other.join()
         if heap_error() != ERROR_NONE:
             raise_error(heap, <Py_ssize_t>stock)
+
+    def layout(self):
+        """What of the heap lies where, as a list of `HeapPart` in the order of addresses. Walks all of it."""
+        return layout_of(self.get())
 
     def trim(self):
         """Give every page without a live object back to the kernel.

@@ -7,15 +7,29 @@
 #ifndef SECALLOC_LOOPS_H
 #define SECALLOC_LOOPS_H
 
+#include <Python.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "prim.h"
 
 #define inlined static inline __attribute__((always_inline, unused))
+#define counted __attribute__((noinline)) /* by this name benchmarks/instructions.py counts */
 
 enum { FAILED = -1 };
+
+#ifdef __clang__
+static const char *const compiler = __VERSION__;
+#else
+static const char *const compiler = "GCC " __VERSION__;
+#endif
 
 enum way {
     WAY_PLAIN = 0, /* alloc(size), release(p): the release wipes, or the peer does not claim to */
@@ -60,6 +74,26 @@ inlined void *peer_make(const struct peer *peer, enum way way, size_t size)
         memcpy(p, secret, size < sizeof secret ? size : sizeof secret);
     __asm__ volatile("" : : "r"(p) : "memory");
     return p;
+}
+
+/* The peer that has no allocator: one memfd_secret for each object. WAY_AT, as its release needs the size. */
+static void *bare_alloc(size_t size, const char *file, int line)
+{
+    int descriptor = (int)syscall(447 /* memfd_secret */, O_CLOEXEC);
+    void *p = MAP_FAILED;
+    (void)file, (void)line;
+    if (descriptor < 0)
+        return NULL;
+    if (ftruncate(descriptor, (off_t)size) == 0)
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    close(descriptor);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void bare_release(void *p, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    munmap(p, size); /* the kernel zeroes the page */
 }
 
 static inline double loop_now(void)
@@ -136,6 +170,91 @@ inlined double churn(const struct peer *peer, enum way way, size_t size, long ro
     return loop_now() - since;
 }
 
+/* A trace of mixed sizes: each step picks a place at random, frees what is there, and in `share` of 2^32 steps makes an
+ * object there, of a size that is picked at random. So `share` is the part of the places that is live in the long run. */
+struct trace {
+    void **places;
+    uint32_t *bytes; /* of the object at each place */
+    const uint32_t *sizes;
+    uint32_t count, sizes_count;
+    uint64_t random, live, live_bytes;
+};
+
+inlined uint32_t trace_random(struct trace *trace, uint32_t below)
+{
+    /* Knuth's MMIX constants; the high half is the random one. */
+    trace->random = trace->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((trace->random >> 32) * below >> 32);
+}
+
+inlined void trace_drop(const struct peer *peer, enum way way, struct trace *trace, uint32_t place)
+{
+    if (trace->places[place] == NULL)
+        return;
+    peer_release(peer, way, trace->places[place], trace->bytes[place]);
+    trace->places[place] = NULL;
+    trace->live--;
+    trace->live_bytes -= trace->bytes[place];
+}
+
+inlined double trace_steps(const struct peer *peer, enum way way, long steps, uint32_t share, struct trace *trace)
+{
+    double since = loop_now();
+    for (long i = 0; i < steps; i++) {
+        uint32_t place = trace_random(trace, trace->count);
+        trace_drop(peer, way, trace, place);
+        if (trace_random(trace, UINT32_MAX) >= share)
+            continue;
+        trace->bytes[place] = trace->sizes[trace_random(trace, trace->sizes_count)];
+        trace->places[place] = peer_make(peer, way, trace->bytes[place]);
+        if (trace->places[place] == NULL)
+            return FAILED;
+        trace->live++;
+        trace->live_bytes += trace->bytes[place];
+    }
+    return loop_now() - since;
+}
+
+inlined double trace_clear(const struct peer *peer, enum way way, struct trace *trace)
+{
+    for (uint32_t place = 0; place < trace->count; place++)
+        trace_drop(peer, way, trace, place);
+    return 0;
+}
+
+/* --- bytes set to zero: by the core, and by libc ------------------------------------------------------------------- */
+
+static double loop_wipe(void *p, size_t size, long rounds)
+{
+    double since = loop_now();
+    for (long i = 0; i < rounds; i++)
+        wipe(p, size);
+    return loop_now() - since;
+}
+
+static double loop_memset(void *p, size_t size, long rounds)
+{
+    double since = loop_now();
+    for (long i = 0; i < rounds; i++) {
+        memset(p, 0, size);
+        __asm__ volatile("" : : "r"(p) : "memory");
+    }
+    return loop_now() - since;
+}
+
+/* --- Python objects: `make(argument)`, dropped at once. -1 with an exception set ------------------------------------ */
+
+counted static int call_loop(PyObject *make, PyObject *argument, long rounds)
+{
+    for (long i = 0; i < rounds; i++) {
+        PyObject *made = PyObject_CallOneArg(make, argument);
+        if (made == NULL)
+            return -1;
+        Py_DECREF(made);
+    }
+    return 0;
+}
+
 /* --- one thread makes, another frees ------------------------------------------------------------------------------- */
 
 enum { RING = 4096 };
@@ -205,7 +324,7 @@ inlined double hand_over(const struct peer *peer, enum way way, size_t size, lon
     }                                        \
     return FAILED
 
-static double loop_pair(const struct peer *peer, size_t size, long rounds)
+counted static double loop_pair(const struct peer *peer, size_t size, long rounds)
 {
 #define CALL(way) pair(peer, way, size, rounds)
     BY_WAY(peer, CALL);
@@ -229,6 +348,20 @@ static double loop_churn(const struct peer *peer, size_t size, long rounds, cons
 static double loop_clear(const struct peer *peer, size_t size, const struct stand *stand)
 {
 #define CALL(way) (clear(peer, way, size, stand), 0)
+    BY_WAY(peer, CALL);
+#undef CALL
+}
+
+static double loop_trace(const struct peer *peer, long steps, uint32_t share, struct trace *trace)
+{
+#define CALL(way) trace_steps(peer, way, steps, share, trace)
+    BY_WAY(peer, CALL);
+#undef CALL
+}
+
+static double loop_trace_clear(const struct peer *peer, struct trace *trace)
+{
+#define CALL(way) trace_clear(peer, way, trace)
     BY_WAY(peer, CALL);
 #undef CALL
 }
