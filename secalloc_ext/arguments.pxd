@@ -1,4 +1,27 @@
-"""Layer 4: what a bytearray takes as a size, a byte, a slice or a hex digit, and how it refuses the rest."""
+"""Layer 4: what a bytearray takes as a size, a byte, an index, a slice or a hex digit, and how it refuses the rest."""
+from cpython.exc cimport PyErr_Clear, PyErr_Occurred
+from cpython.long cimport PyLong_CheckExact
+from cpython.number cimport PyIndex_Check
+from cpython.object cimport PyObject
+from cpython.slice cimport PySlice_Unpack
+
+cdef extern from "Python.h":
+    Py_ssize_t PyLong_AsSsize_t(object number) noexcept   # -1 with an exception set where it does not fit
+    ctypedef struct PySliceObject:
+        PyObject *start
+        PyObject *stop
+        PyObject *step
+
+
+cdef inline bint is_plain_int(object number, Py_ssize_t *value) noexcept:
+    """Whether it is an int, of no subclass, that a machine word holds. Runs no code and raises nothing."""
+    if not PyLong_CheckExact(number):
+        return False
+    value[0] = PyLong_AsSsize_t(number)
+    if value[0] == -1 and PyErr_Occurred() != NULL:
+        PyErr_Clear()
+        return False
+    return True
 
 
 cdef inline Py_ssize_t index_size(object size) except -1:
@@ -11,7 +34,7 @@ cdef inline Py_ssize_t index_size(object size) except -1:
 
 cdef inline bint is_size(object source, Py_ssize_t *size) except -1:
     """Whether it is a number of bytes to make. An __index__ that refuses, as that of NumPy's arrays, makes it none."""
-    if not hasattr(type(source), "__index__"):
+    if not PyIndex_Check(source):
         return False
     try:
         size[0] = index_size(source)
@@ -22,7 +45,7 @@ cdef inline bint is_size(object source, Py_ssize_t *size) except -1:
 
 cdef inline int byte_value(object value) except -1:
     cdef Py_ssize_t byte
-    if not hasattr(type(value), "__index__"):
+    if not PyIndex_Check(value):
         raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
     try:
         byte = value
@@ -33,10 +56,14 @@ cdef inline int byte_value(object value) except -1:
     return <int>byte
 
 
-cdef inline Py_ssize_t slice_length(Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) noexcept:
-    if step > 0:
-        return (stop - start + step - 1) // step if stop > start else 0
-    return (start - stop - step - 1) // -step if start > stop else 0
+cdef inline int slice_parts(slice key, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1:
+    """PySlice_Unpack, sooner done with for `[int:int]`."""
+    cdef PySliceObject *parts = <PySliceObject *>key
+    if (parts.step == <PyObject *>None and is_plain_int(<object>parts.start, start)
+            and is_plain_int(<object>parts.stop, stop)):
+        step[0] = 1
+        return 0
+    return PySlice_Unpack(key, start, stop, step)
 
 
 cdef inline int hex_digit(Py_UCS4 character) noexcept:

@@ -5,24 +5,24 @@ from libc.string cimport memset
 from secalloc_ext.cache cimport HEAPS_MAX, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_piece, reservation
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_slab, frame_kind,
-    frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, SHAPE_READY, account_is_locked, frame_is_slab,
+    frame_kind, frame_t)
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.large cimport large_is_valid
-from secalloc_ext.pieces cimport PIECE_SIZES
-from secalloc_ext.prim cimport FRAME_SHIFT, atomic_load_acquire, atomic_load_pointer, lock_drop, lock_take
+from secalloc_ext.pieces cimport PIECE_LISTS
+from secalloc_ext.prim cimport (
+    FRAME_SHIFT, PIECE_BYTES_MAX, atomic_load_acquire, atomic_load_pointer, lock_drop, lock_take)
 from secalloc_ext.sizeclass cimport BIN_COUNT
 from secalloc_ext.slab cimport slab_count, slab_count_t, slab_is_valid
 
 
-cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
-    """Walk the heap. Slot counts are exact while no other thread allocates or frees in it."""
+cdef void count_all(heap_t *heap, audit_t *stats) noexcept nogil:
+    """The heap's lock is held."""
     cdef cache_t *cache
     cdef frame_t *frame
     cdef slab_count_t count
     cdef size_t i, _left
     memset(stats, 0, sizeof(stats[0]))
-    lock_take(&heap.account.lock)
     stats.committed = heap.account.committed
     stats.committed_peak = heap.account.committed_peak
     stats.limit = heap.account.limit
@@ -34,7 +34,9 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
     stats.large_committed_live = heap.large.live_committed
     stats.large_free = heap.large.free_count
     stats.large_committed_free = heap.large.free_committed
-    for i in range(PIECE_SIZES):
+    stats.pieces_free = heap.pieces.held
+    stats.piece_bytes_free = heap.pieces.held * PIECE_BYTES_MAX
+    for i in range(PIECE_LISTS):
         frame = heap.pieces.free[i]
         while frame != NULL:
             stats.pieces_free += 1
@@ -55,6 +57,12 @@ cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
                 stats.slot_bytes_live += count.live_bytes
                 frame = frame.next
         cache = cache.next
+
+
+cdef void audit_heap(heap_t *heap, audit_t *stats) noexcept nogil:
+    """Walk the heap. Slot counts are exact while no other thread allocates or frees in it."""
+    lock_take(&heap.account.lock)
+    count_all(heap, stats)
     lock_drop(&heap.account.lock)
 
 
@@ -138,18 +146,19 @@ cdef bint audit_is_valid(heap_t *heap) noexcept nogil:
     cdef cache_t *cache
     cdef frame_t *frame
     cdef size_t i, _left
+    cdef size_t ready_bytes = 0
     cdef bint was_open, valid
-    audit_heap(heap, &stats)
-    if stats.committed != (stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live
-                           + stats.large_committed_free):
-        return False
     lock_take(&heap.account.lock)
-    valid = pieces_add_up(heap, &stats)
-    for i in range(PIECE_SIZES):
+    count_all(heap, &stats)
+    valid = pieces_add_up(heap, &stats) and stats.committed == (
+        stats.slab_bytes + stats.piece_bytes_free + stats.large_committed_live + stats.large_committed_free)
+    for i in range(PIECE_LISTS):
         frame = heap.pieces.free[i]
         while frame != NULL:
+            ready_bytes += frame.piece_bytes if frame.shape == SHAPE_READY else 0
             valid = valid and frame_kind(frame) == KIND_PIECE and frame.account == &heap.account
             frame = frame.next
+    valid = valid and ready_bytes == heap.pieces.ready_bytes
     cache = heap.caches
     while cache != NULL:
         for i in range(BIN_COUNT):

@@ -13,13 +13,14 @@ A bin's current slab is pinned: no other thread takes slots from it, retires it 
 slab is current changes under the heap's lock only.
 """
 from libc.stdint cimport uint8_t
-from secalloc_ext.frame cimport frame_is_slab, frame_t
+from secalloc_ext.frame cimport SHAPE_USED, frame_is_slab, frame_t
 from secalloc_ext.large cimport large_drop
 from secalloc_ext.pieces cimport (
     PIECE_FIRST, PIECE_LARGEST, pieces_drop, pieces_give, pieces_grow, pieces_index, pieces_take)
+from secalloc_ext.prefault cimport prefault_has_reserve, prefault_wish
 from secalloc_ext.prim cimport (
-    LINE_BYTES, atomic_load_pointer, atomic_load_relaxed, atomic_store_pointer, atomic_store_relaxed, bits_count,
-    lock_drop, lock_take, prefetch)
+    FRAME_SHIFT, LINE_BYTES, atomic_load_pointer, atomic_load_relaxed, atomic_store_pointer, atomic_store_relaxed,
+    bits_count, lock_drop, lock_take, prefetch)
 from secalloc_ext.rng cimport rng_byte, rng_secret
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, class_slot_bytes
 from secalloc_ext.slab cimport slab_give, slab_init, slab_peek, slab_retire, slab_take
@@ -78,6 +79,12 @@ cdef void caches_tidy(heap_t *heap, size_t keep) noexcept nogil:
     pieces_drop(&heap.pieces, keep)
 
 
+cdef bint is_worth_tidying(heap_t *heap) noexcept nogil:
+    """Whether about as many words came free as slabs have to be looked at."""
+    cdef size_t words = atomic_load_relaxed(&heap.words_freed)
+    return words > 0 and words >= heap.account.committed >> FRAME_SHIFT
+
+
 cdef frame_t *slab_new(cache_t *cache, size_t bin_index, int *error) noexcept nogil:
     """A slab with all slots free: from a free piece, an emptied slab, a new chunk, or whatever piece is left."""
     cdef heap_t *heap = cache.heap
@@ -87,23 +94,29 @@ cdef frame_t *slab_new(cache_t *cache, size_t bin_index, int *error) noexcept no
     cdef size_t index = pieces_index(slot * SLOTS_PER_SLAB_MIN)
     cdef size_t grown = PIECE_FIRST + bin.ring_length
     cdef frame_t *piece
+    cdef bint grows
     if index < grown:
         index = grown if grown < PIECE_LARGEST else PIECE_LARGEST
-    piece = pieces_take(&heap.pieces, index, PIECE_LARGEST)
-    if piece == NULL and atomic_load_relaxed(&heap.words_freed) > 0:
+    piece = pieces_take(&heap.pieces, index, True)
+    if piece == NULL and is_worth_tidying(heap):
         caches_tidy(heap, heap.retain)
-        piece = pieces_take(&heap.pieces, index, PIECE_LARGEST)
-    if piece == NULL and pieces_grow(&heap.pieces, index, index, error):
-        piece = pieces_take(&heap.pieces, index, PIECE_LARGEST)
+        piece = pieces_take(&heap.pieces, index, True)
+    if piece == NULL and (index == PIECE_LARGEST or prefault_has_reserve(&heap.pieces)):
+        piece = pieces_take(&heap.pieces, index, False)
+    if piece == NULL and pieces_grow(&heap.pieces, index, index, 0, error):
+        piece = pieces_take(&heap.pieces, index, False)
     if piece == NULL:
-        piece = pieces_take(&heap.pieces, smallest, PIECE_LARGEST)
+        piece = pieces_take(&heap.pieces, smallest, False)
     if piece == NULL and heap.large.free_count > 0:
         large_drop(&heap.large, 0)
-    if piece == NULL and pieces_grow(&heap.pieces, index, smallest, error):
-        piece = pieces_take(&heap.pieces, smallest, PIECE_LARGEST)
+    if piece == NULL and pieces_grow(&heap.pieces, index, smallest, 0, error):
+        piece = pieces_take(&heap.pieces, smallest, False)
     if piece != NULL:
+        grows = piece.shape != SHAPE_USED
         slab_init(piece, <unsigned>bin_index, cache, rng_secret(&cache.rng))
         ring_link(bin, piece)
+        if grows:
+            prefault_wish(&heap.pieces)
     return piece
 
 

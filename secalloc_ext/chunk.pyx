@@ -23,7 +23,8 @@ Invariants
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
-from secalloc_ext.frame cimport KIND_INHERITED, KIND_PIECE, KIND_UNUSED, account_t, frame_kind, frame_mark, frame_t
+from secalloc_ext.frame cimport (
+    KIND_INHERITED, KIND_PIECE, KIND_UNUSED, SHAPE_UNTOUCHED, account_t, frame_kind, frame_mark, frame_t)
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
@@ -304,6 +305,7 @@ cdef void frame_set(frame_t *frame, frame_t *first, uint8_t *start, size_t piece
     frame.states = <uint16_t *>(frame.bitmap + SLAB_WORDS_MAX)
     frame.chunk_first = first.chunk_first
     frame.care = <uint16_t>account.care
+    frame.shape = SHAPE_UNTOUCHED
     frame_mark(frame, KIND_PIECE)
 
 

@@ -23,12 +23,13 @@ from libc.string cimport memset
 from secalloc_ext.cache cimport cache_leave, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_piece
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_is_slab, frame_kind,
-    frame_mark, frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, SHAPE_HELD, account_is_locked, account_t, frame_is_slab,
+    frame_kind, frame_mark, frame_t)
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_peek, heaplock_settle, heaplock_unpeek
 from secalloc_ext.large cimport large_init, large_retire
 from secalloc_ext.mapping cimport (
     ACCESS_NONE, mapping_create, mapping_move, mapping_pause, mapping_random, mapping_reserve, mapping_unreserve)
+from secalloc_ext.pieces cimport pieces_give_held
 from secalloc_ext.prim cimport (
     ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe)
 from secalloc_ext.quarantine cimport quarantine_clear
@@ -202,6 +203,8 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         # Another thread was about to free it, and is not here to end that; the copy is zero.
         if frame_kind(frame) == KIND_LARGE_FREE and first.chunk_used != 0:
             large_retire(&heap.large, frame)
+        if frame_kind(frame) == KIND_PIECE and frame.shape == SHAPE_HELD:
+            pieces_give_held(&heap.pieces, frame)
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
         frame = following
@@ -227,6 +230,7 @@ cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
         fatal_error("no random bytes")
     quarantine_clear(&heap.quarantine)
     memset(heap.pieces.free, 0, sizeof(heap.pieces.free))
+    heap.pieces.ready_bytes = heap.pieces.held = 0
     heap.generation += 1
     while cache != NULL:
         memset(cache.bins, 0, sizeof(cache.bins))

@@ -17,6 +17,15 @@ cdef enum care_t:        # what a slab's free has to do beyond the common path
     CARE_FLUSH = 1       # write wiped cache lines back to memory
     CARE_QUARANTINE = 2  # the slot waits in the heap's quarantine
 
+cdef enum shape_t:
+    SHAPE_PLAIN          # of a large object
+    SHAPE_GUARDED        # it ends at the trailing guard page
+    SHAPE_ARRAY          # array data: freed and allocated in a row, of any size
+    SHAPE_USED           # of a piece that is no slab: was one; these three in the order of preference
+    SHAPE_READY          # touched by `prefault`, and never used
+    SHAPE_UNTOUCHED      # just mapped
+    SHAPE_HELD           # in no list: somebody touches its pages at the moment
+
 cdef struct account_t:     # what a heap is charged: committed = sum of piece_bytes * chunk_pieces over its chunks
     lock_t lock            # held in every call that takes an account
     int backend
@@ -45,7 +54,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint16_t bin           # atomic, relaxed, as `owner`
     uint16_t kind          # kind_t; by frame_kind and frame_mark
     uint16_t care          # as the account's
-    uint16_t guarded       # large: the object ends at the trailing guard page
+    uint16_t shape         # large, or a piece: shape_t
     uint32_t access        # large: access_t, what its pages allow at present, but for the heap's lock; also when free
     size_t object_bytes    # large: the requested size
     account_t *account     # atomic: whoever walks all frames meets those of other heaps; frame_kind is read first
@@ -65,6 +74,10 @@ cdef inline uint16_t frame_kind(const frame_t *frame) noexcept nogil:
 
 cdef inline void frame_mark(frame_t *frame, uint16_t kind) noexcept nogil:
     atomic_store_16_release(&frame.kind, kind)
+
+
+cdef inline bint frame_is_guarded(const frame_t *object) noexcept nogil:
+    return object.shape == SHAPE_GUARDED
 
 
 cdef inline bint frame_is_slab(const frame_t *frame) noexcept nogil:

@@ -18,8 +18,8 @@ from posix.signal cimport siginfo_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.chunk cimport reservation
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_slab,
-    frame_kind, frame_t)
+    KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, account_is_locked, frame_is_guarded,
+    frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.large cimport large_object
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ
 from secalloc_ext.prim cimport FRAME_BYTES, FRAME_SHIFT, atomic_load_16_relaxed
@@ -151,7 +151,8 @@ cdef void add_object(line_t *line, const frame_t *object, const uint8_t *p) noex
         add(line, b"a freed large object")
         return
     add_place(line, p, large_object(object), object.object_bytes)
-    add(line, <const char *>b"a guarded object of " if object.guarded else <const char *>b"a large object of ")
+    add(line, b"a guarded" if frame_is_guarded(object) else b"a large")
+    add(line, b" object of ")
     add_number(line, object.object_bytes)
     add(line, b" bytes")
 

@@ -18,13 +18,14 @@ from secalloc_ext.cache cimport (
     HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
-    account_is_locked, frame_holds, frame_is_slab, frame_kind, frame_t)
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED, SHAPE_ARRAY,
+    SHAPE_GUARDED, SHAPE_PLAIN, account_is_locked, frame_holds, frame_is_guarded, frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
     large_alloc, large_cool, large_free, large_object, large_protect, large_resize, large_size, large_zero)
 from secalloc_ext.mapping cimport mapping_random
+from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
     PAGE_BYTES, SAMPLE_ABOVE, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
@@ -206,7 +207,7 @@ cdef bint heap_lets_in(const heap_t *heap) noexcept nogil:
 cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     """Close the heap to all threads, or open it to all. No other thread may be about to use it."""
     cdef int error = ERROR_NONE
-    lock_take(&heap.account.lock)
+    prefault_settle(&heap.pieces)
     if close:
         large_cool(&heap.large)
         error = heaplock_close(&heap.account)
@@ -296,7 +297,7 @@ cdef void make_room(heap_t *heap, cache_t *cache, size_t keep, int error) noexce
         trim_others(heap)
 
 
-cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, bint guarded) noexcept nogil:
+cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_index, int shape) noexcept nogil:
     """No cache, an empty bin or a large object."""
     cdef cache_t *cache
     cdef frame_t *object
@@ -314,10 +315,10 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
                 error_set(error)
                 return NULL
         return bin_pop(cache, &cache.bins[bin_index], size)
-    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
+    object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, shape, &error)
     if object == NULL and error != ERROR_SIZE:
         make_room(heap, cache, 0, error)
-        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, guarded, &error)
+        object = large_alloc(&heap.large, &heap.account, &cache.rng, size, alignment, shape, &error)
     if object == NULL:
         error_set(error)
         return NULL
@@ -325,17 +326,17 @@ cdef void *alloc_slow(heap_t *heap, size_t alignment, size_t size, size_t bin_in
 
 
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
-    """A zeroed object of `size` bytes, aligned to 16, or to a cache line if `lined`. Any thread."""
+    """A zeroed object of `size` bytes, aligned to 16, or, `lined` for array data, to a cache line. Any thread."""
     cdef cache_t *cache
     cdef bin_t *bin
     cdef size_t bin_index
     if unlikely(size > SMALL_BYTES_MAX):
-        return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, False)
+        return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, SHAPE_ARRAY if lined else SHAPE_PLAIN)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     cache = <cache_t *>secalloc_thread.caches[atomic_load_32_relaxed(&heap.route)]
     bin = &cache.bins[bin_index]
     if unlikely(bin.word == 0 or not rng_is_ready(&cache.rng)):
-        return alloc_slow(heap, PAGE_BYTES, size, bin_index, False)
+        return alloc_slow(heap, PAGE_BYTES, size, bin_index, SHAPE_PLAIN)
     return bin_pop(cache, bin, size)
 
 
@@ -346,12 +347,12 @@ cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexc
         return NULL
     if alignment <= LINE_BYTES:
         return heap_alloc(heap, size, alignment > 16)
-    return alloc_slow(heap, alignment, size, BIN_COUNT, False)
+    return alloc_slow(heap, alignment, size, BIN_COUNT, SHAPE_PLAIN)
 
 
 cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
     """The same on pages of its own, its last byte the last before a guard page, its protection to be set."""
-    return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, True)
+    return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, SHAPE_GUARDED)
 
 
 # --- free, size, realloc ----------------------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ cdef bint heap_protect(void *p, int access) noexcept nogil:
     cdef frame_t *frame = frame_at(p)
     if frame_kind(frame) == KIND_INHERITED:
         return True
-    if frame_kind(frame) not in (KIND_LARGE, KIND_LARGE_FREE) or not frame.guarded:
+    if frame_kind(frame) not in (KIND_LARGE, KIND_LARGE_FREE) or not frame_is_guarded(frame):
         fatal_error("protection of an object that is not guarded")
     return large_protect(frame, p, access)
 
@@ -575,7 +576,7 @@ cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept
             return p
     elif large_resize(&(<heap_t *>frame.account).large, frame, size):
         return p
-    if frame_kind(frame) == KIND_LARGE and frame.guarded:
+    if frame_kind(frame) == KIND_LARGE and frame_is_guarded(frame):
         moved = heap_alloc_guarded(<heap_t *>frame.account, size)
     else:
         moved = heap_alloc(<heap_t *>frame.account, size, lined)

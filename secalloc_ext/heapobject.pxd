@@ -1,5 +1,7 @@
 """Layer 4: the Python face of a heap, and the way from an ERROR_* to an exception."""
 from secalloc_ext.cache cimport heap_t
+from secalloc_ext.heap cimport heap_alloc, heap_alloc_guarded
+from secalloc_ext.prim cimport likely, unlikely
 
 cdef class Heap:
     cdef heap_t *heap              # NULL in the default heap's object until first use
@@ -10,5 +12,13 @@ cdef class Heap:
     cdef int check_lock(self, int error) except -1
 
 cdef Heap default_heap()
-cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL       # zeroed, or raises
 cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1     # the thread's last error; heap may be NULL
+
+
+cdef inline void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL:
+    """Zeroed, or raises."""
+    cdef heap_t *target = heap.heap if likely(heap.heap != NULL) else heap.get()
+    cdef void *p = heap_alloc_guarded(target, <size_t>size) if guarded else heap_alloc(target, <size_t>size, False)
+    if unlikely(p == NULL):
+        raise_error(target, size)
+    return p

@@ -22,17 +22,18 @@ from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
-    heap_alloc, heap_alloc_guarded, heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
+    heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX, WARM_LARGE_MAX
 from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
+from secalloc_ext.prefault cimport prefault_piece
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS,
     ERROR_INHERITED, ERROR_LOCKED, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY, ERROR_NONE, ERROR_PAGE_SIZE,
     ERROR_RANDOM, ERROR_SIZE, ERROR_UNSUPPORTED, lines_can_be_flushed)
 from secalloc_ext.quarantine cimport QUARANTINE_SLOTS_MAX
 from secalloc_ext.sizeclass cimport SMALL_BYTES_MAX, class_of_size, class_slot_bytes
-from secalloc_ext.upkeep cimport upkeep_committed, upkeep_wipe
+from secalloc_ext.upkeep cimport upkeep_committed, upkeep_keep, upkeep_ready, upkeep_wipe
 
 ERROR_NAMES = {
     ERROR_UNSUPPORTED: "UNSUPPORTED", ERROR_FORBIDDEN: "FORBIDDEN", ERROR_FLAGS: "FLAGS", ERROR_MEMLOCK: "MEMLOCK",
@@ -183,7 +184,7 @@ def count_within(what, count, most):
     return count
 
 
-cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, hardening,
+cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, prefault, hardening,
                                  dict knobs) except *:
     """Check and gather what makes a heap; None is the default of each. `knobs`: what `hardening` sets, by name."""
     cdef heap_options_t options
@@ -212,14 +213,15 @@ cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, f
     if flush and not lines_can_be_flushed():
         raise NotImplementedError("flush_on_wipe: this processor lets a program flush no cache lines")
     options.flush = flush
+    options.ahead = prefault
     if retain is not None:
         options.retain = parse_size(retain)
     return options
 
 
 def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="isolate", retain=None,
-              flush_on_wipe=False, hardening=None, quarantine=None, quarantine_large=None, warm_large=None,
-              gap_frames=None, verify_whole=None):
+              flush_on_wipe=False, prefault=True, hardening=None, quarantine=None, quarantine_large=None,
+              warm_large=None, gap_frames=None, verify_whole=None):
     """Choose what the default heap will be. Only before its first use.
 
     Slots are always chosen at random, canaries and zeros always checked, wiping always done; `hardening` sets the rest.
@@ -233,12 +235,13 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     on_fork : "isolate" or "copy", see `Heap`
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; default "256 MiB" of each
     flush_on_wipe : write the cache lines of what is wiped back to memory, so that DRAM too holds zeros; slower
+    prefault : let a thread touch pages ahead of need, once a heap has 256 KiB; it ends when it has nothing to do
     hardening : "fast" or "full", the defaults of those below; default: SECALLOC_HARDENING, or "fast"
     quarantine : freed slots of each class (of at most 64 KiB) that wait in random places before they can be allocated
         again, 0 to 256; "fast" 0 (they wait for their bitmap word), "full" 128
     quarantine_large : the same for large objects up to 256 KiB, 0 to 32; "fast" 4, "full" 32
-    warm_large : large objects of at most 64 KiB that stay accessible when they are freed, zero as slots are, until
-        others take their random places, 0 to 8; "fast" 4, "full" 0
+    warm_large : large objects of at most 64 KiB, or of array data within `retain`, that stay accessible when they are
+        freed, zero as slots are, until others take their random places, 0 to 8; "fast" 4, "full" 0
     gap_frames : at most so many unused frames of 128 KiB between chunks, at random, 0 to 255; "fast" 3, "full" 15
     verify_whole : look for writes after free in all of a slot that is allocated; otherwise, of objects above 1 KiB, in
         128 bytes each of its head, of its tail and at a random place; "fast" False, "full" True
@@ -249,7 +252,7 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
     ValueError : unknown backend, no size, or out of range
     """
     cdef heap_options_t options = options_from(
-        "default", backend, limit, on_fork, retain, flags, flush_on_wipe, hardening,
+        "default", backend, limit, on_fork, retain, flags, flush_on_wipe, prefault, hardening,
         {"quarantine": quarantine, "quarantine_large": quarantine_large, "warm_large": warm_large,
          "gap_frames": gap_frames, "verify_whole": verify_whole})
     reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
@@ -265,12 +268,18 @@ cdef int raise_error(heap_t *heap, Py_ssize_t size) except -1:
         heap.account.limit if heap != NULL else 0, heap.account.flags if heap != NULL else 0)
 
 
-cdef void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL:
+def touch(Heap heap not None, size_t stock, progress=None):
+    """Touch pieces until `stock` bytes are ready, as one of several threads, or a limit is reached: the thread's last
+    error."""
     cdef heap_t *target = heap.get()
-    cdef void *p = heap_alloc_guarded(target, <size_t>size) if guarded else heap_alloc(target, <size_t>size, False)
-    if p == NULL:
-        raise_error(target, size)
-    return p
+    cdef int error = ERROR_NONE
+    cdef bint more = True
+    while more:
+        with nogil:
+            more = prefault_piece(&target.pieces, stock, &error)
+        if more and progress is not None:
+            progress(min(upkeep_ready(target), stock), stock)
+    heap_error_set(error)
 
 
 cdef class Heap:
@@ -283,7 +292,8 @@ cdef class Heap:
     backend : "secretmem", "mlock" or "auto"; None: as `configure` or the environment chose for the default heap
     on_fork : "isolate": a forked child cannot see what is in the heap; "copy": it gets a copy of its own
     retain : bytes of empty slabs, and of freed large objects, to keep mapped for reuse; None: 256 MiB of each
-    flush_on_wipe, hardening, quarantine, quarantine_large, warm_large, gap_frames, verify_whole : see `configure`
+    flush_on_wipe, prefault, hardening, quarantine, quarantine_large, warm_large, gap_frames, verify_whole :
+        see `configure`
 
     Raises
     ------
@@ -296,8 +306,8 @@ cdef class Heap:
     """
 
     def __cinit__(self, name, *, limit=None, backend=None, on_fork="isolate", retain=None, flush_on_wipe=False,
-                  hardening=None, quarantine=None, quarantine_large=None, warm_large=None, gap_frames=None,
-                  verify_whole=None):
+                  prefault=True, hardening=None, quarantine=None, quarantine_large=None, warm_large=None,
+                  gap_frames=None, verify_whole=None):
         cdef heap_options_t options
         if not isinstance(name, str):
             raise TypeError(f"a heap's name is a str, not {type(name).__name__}")
@@ -305,7 +315,7 @@ cdef class Heap:
         if type(self) is _DefaultHeap:
             return
         options = options_from(
-            name, backend, limit, on_fork, retain, 0, flush_on_wipe, hardening,
+            name, backend, limit, on_fork, retain, 0, flush_on_wipe, prefault, hardening,
             {"quarantine": quarantine, "quarantine_large": quarantine_large, "warm_large": warm_large,
              "gap_frames": gap_frames, "verify_whole": verify_whole})
         self.heap = heap_create(&options)
@@ -358,6 +368,41 @@ cdef class Heap:
         cdef audit_t audit
         audit_heap(self.get(), &audit)
         return HeapStats(**audit)
+
+    def reserve(self, size, *, threads=None, progress=None):
+        """Have memory for small objects ready: mapped, and touched, which is what costs at a first use.
+
+        Parameters
+        ----------
+        size : bytes, as int or "256 MiB"; how much is to be free in the end. It stays, until `trim`
+        threads : how many touch pages; default: as many as this process may use processors
+        progress : called as ``progress(done, size)``, in bytes, by this thread, after each piece of 124 KiB of its own
+
+        Raises
+        ------
+        MemlockLimitError, HeapLimitError, AllocationError : there is no more; what there is stays
+        ProtectedError : the heap is locked
+
+        Notes
+        -----
+        Large objects, and arrays of more than 16 KiB, have pages of their own: those are kept once they were used.
+        """
+        cdef heap_t *heap = self.get()
+        cdef size_t stock = parse_size(size)
+        import threading
+
+        upkeep_keep(heap, stock)
+        others = [threading.Thread(target=touch, args=(self, stock))
+                  for _ in range((threads or len(os.sched_getaffinity(0))) - 1)]
+        for other in others:
+            other.start()
+        try:
+            touch(self, stock, progress)
+        finally:
+            for other in others:
+                other.join()
+        if heap_error() != ERROR_NONE:
+            raise_error(heap, <Py_ssize_t>stock)
 
     def layout(self):
         """What of the heap lies where, as a list of `HeapPart` in the order of addresses. Walks all of it."""

@@ -9,6 +9,7 @@ cdef struct heap_options_t:
     bint flush                 # write wiped cache lines back to memory
     int on_fork                # on_fork_t
     size_t retain              # bytes of empty slabs, and of free large objects, to keep mapped
+    bint ahead                 # a thread may touch pages ahead of need
     uint32_t quarantine        # slots of each class that wait, at random, before they can be allocated again; 0: none
     uint32_t quarantine_large  # the same for large objects up to QUARANTINE_LARGE_BYTES_MAX
     uint32_t warm_large        # freed large objects up to WARM_LARGE_BYTES_MAX that stay accessible, to be used next

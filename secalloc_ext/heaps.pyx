@@ -14,6 +14,7 @@ from secalloc_ext.heap cimport (
     heap_error_set, heap_lock, heap_thread_after_fork, heap_threads_init, heap_trim)
 from secalloc_ext.large cimport large_init
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_at_fork
+from secalloc_ext.prefault cimport prefault_after_fork, prefault_pause, prefault_resume
 from secalloc_ext.prim cimport (
     ERROR_HEAPS, ERROR_NONE, ERROR_OTHER, atomic_load_32_acquire, atomic_store_32_release, atomic_store_pointer,
     likely, lock_drop, lock_init, lock_t, lock_take)
@@ -36,6 +37,7 @@ cdef void fork_prepare() noexcept nogil:
     """Hold all locks over the fork, so that the child finds every structure whole; copy what it shall have."""
     cdef size_t i
     lock_take(&heaps_lock)
+    prefault_pause()
     for i in range(heaps_used):
         lock_take(&heaps[i].account.lock)
     chunk_lock(True)
@@ -54,6 +56,7 @@ cdef void fork_parent() noexcept nogil:
             heaps[i].shadowed = False
         lock_drop(&heaps[i].account.lock)
     chunk_lock(False)
+    prefault_resume()
     lock_drop(&heaps_lock)
 
 
@@ -63,6 +66,7 @@ cdef void fork_child() noexcept nogil:
     cdef heap_t *heap
     cdef size_t i
     chunk_close_all()
+    prefault_after_fork()
     lock_init(&heaps_lock)
     for i in range(heaps_used):
         heap = &heaps[i]
@@ -103,6 +107,7 @@ cdef void heap_options_init(heap_options_t *options, bint full) noexcept nogil:
     options.backend = BACKEND_SECRETMEM
     options.on_fork = ON_FORK_ISOLATE
     options.retain = <size_t>256 << 20
+    options.ahead = True
     options.quarantine = 128 if full else 0
     options.quarantine_large = 32 if full else 4
     options.gap_frames = 15 if full else 3
@@ -132,6 +137,8 @@ cdef void heap_set(heap_t *heap, const heap_options_t *options) noexcept nogil:
     heap.account.verify_whole = options.verify_whole
     heap.account.committed_peak = heap.account.committed
     heap.pieces.account = &heap.account
+    heap.pieces.ahead = options.ahead
+    heap.pieces.ahead_below = <size_t>-1
     heap.retain = options.retain
     heap.on_fork = options.on_fork
     memcpy(heap.name, options.name, sizeof(heap.name))

@@ -8,7 +8,7 @@ cdef enum:
     QUARANTINE_LARGE_MAX = 32
     QUARANTINE_LARGE_BYTES_MAX = 256 * 1024   # what is bigger does not go through it
     WARM_LARGE_MAX = 8
-    WARM_LARGE_BYTES_MAX = 68 * 1024          # an object of 64 KiB and its slack
+    WARM_LARGE_BYTES_MAX = 68 * 1024          # of 64 KiB and its slack; array data may have more
 
 cdef struct large_pool_t:        # one a heap, guarded by its account's lock
     frame_t *free[LARGE_BINS]    # wiped, inaccessible, by length; newest first
@@ -26,7 +26,7 @@ cdef struct large_pool_t:        # one a heap, guarded by its account's lock
 
 cdef int large_init(large_pool_t *pool, size_t retain, uint32_t places, uint32_t warm) noexcept nogil  # ERROR_*
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
-                          bint guarded, int *error) noexcept nogil         # takes and drops the account's lock
+                          int shape, int *error) noexcept nogil            # takes and drops the account's lock
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil           # where the user's bytes begin
 cdef bint large_protect(frame_t *object, const void *p, int access) noexcept nogil  # access_t; False: no map entry left
 cdef void large_free(large_pool_t *pool, frame_t *object, const void *p) noexcept nogil

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, cdivision=True
 """Layer 3: large objects.
 
 Each is a chunk of its own, between guard pages, its slack at the end filled with canary::
@@ -16,8 +16,9 @@ byte of it faults.
 Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped and kept, up to `retain`
 bytes: a first touch of a secret page costs about ten times an ordinary one. On its way to reuse it goes
 
-    warm         one of at most 64 KiB: accessible, since closing and opening would cost more than all else; like a
-                 slot, it must be zero when it is handed out again. The next to take its random place sends it on
+    warm         one of at most 64 KiB, or array data: accessible, since closing and opening would cost more than all
+                 else; like a slot, it must be zero when it is handed out again. The next to take its random place sends
+                 it on
     quarantine   inaccessible, so that a late read or write faults; likewise in a random place until another takes that
     pool         inaccessible, to be used again
 
@@ -29,11 +30,12 @@ Invariants
       quarantine is part of the latter.
     - What is warm can be accessed, all else that is free cannot, but for what is being wiped.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
 from secalloc_ext.frame cimport (
-    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, account_is_locked, account_t, frame_kind, frame_mark, frame_t)
+    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, account_is_locked, account_t,
+    frame_is_guarded, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
@@ -185,13 +187,13 @@ cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
     """Where the user's bytes begin. The guard page of a guarded object of no bytes is in its own frame, so unique."""
-    return object.start + object.piece_bytes - object.object_bytes if object.guarded else object.start
+    return object.start + object.piece_bytes - object.object_bytes if frame_is_guarded(object) else object.start
 
 
 cdef void slack_fill(const frame_t *object) noexcept nogil:
     cdef uint8_t *first = large_object(object)
     cdef uint8_t *next
-    if not object.guarded:
+    if not frame_is_guarded(object):
         canary_fill(object.canary, first + object.object_bytes, object.piece_bytes - object.object_bytes,
                     object.object_bytes)
         return
@@ -204,7 +206,7 @@ cdef void slack_fill(const frame_t *object) noexcept nogil:
 cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
     cdef const uint8_t *first = large_object(object)
     cdef const uint8_t *next
-    if not object.guarded:
+    if not frame_is_guarded(object):
         return canary_is_intact(object.canary, first + object.object_bytes, object.piece_bytes - object.object_bytes,
                                 object.object_bytes)
     next = object.start
@@ -215,7 +217,7 @@ cdef bint slack_is_intact(const frame_t *object) noexcept nogil:
     return True
 
 
-cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, bint guarded) noexcept nogil:
+cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_t canary, int shape) noexcept nogil:
     """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
     in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
     cdef bint recycled = frame_kind(object) == KIND_LARGE_FREE
@@ -223,7 +225,7 @@ cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_
     if warm and not slot_is_zero(object.start, object.piece_bytes, object.account.verify_whole, &pool.rng):
         fatal_error("write after free")
     object.access = ACCESS_READ_WRITE
-    object.guarded = guarded
+    object.shape = <uint16_t>shape
     object.object_bytes = size
     object.canary = canary
     frame_mark(object, KIND_LARGE)
@@ -240,14 +242,14 @@ cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, uint64_
 
 
 cdef frame_t *recycled(large_pool_t *pool, size_t piece, size_t largest, size_t size, uint64_t canary,
-                       bint guarded) noexcept nogil:
+                       int shape) noexcept nogil:
     """A free one of `piece` to `largest` bytes, live again; or NULL."""
     cdef frame_t *object = pool_find(pool, piece, largest)
-    return object if object != NULL and open_or_give(pool, object, size, canary, guarded) else NULL
+    return object if object != NULL and open_or_give(pool, object, size, canary, shape) else NULL
 
 
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
-                          bint guarded, int *error) noexcept nogil:
+                          int shape, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
     against the guard page behind it, and aligned to nothing."""
     cdef size_t piece = 0
@@ -255,24 +257,24 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     cdef size_t largest
     cdef uint64_t canary
     # What is guarded has its slack where the page leaves some.
-    if size_add(size, (1 if size == 0 else 0) if guarded else SLACK_MIN, &piece) \
+    if size_add(size, (1 if size == 0 else 0) if shape == SHAPE_GUARDED else SLACK_MIN, &piece) \
             or size_add(piece, PAGE_BYTES - 1, &piece) or piece > reservation.bytes or alignment > reservation.bytes:
         error[0] = ERROR_SIZE
         return NULL
     piece &= ~<size_t>(PAGE_BYTES - 1)
-    largest = 0 if alignment > PAGE_BYTES else piece if guarded else piece + piece // 8
+    largest = 0 if alignment > PAGE_BYTES else piece if shape == SHAPE_GUARDED else piece + piece // 8
     canary = rng_secret(rng)
     lock_take(&account.lock)  # a fork in another thread copies what is live, and must be able to read it
-    object = recycled(pool, piece, largest, size, canary, guarded)
+    object = recycled(pool, piece, largest, size, canary, shape)
     if object == NULL:
         object = chunk_create(account, piece, 1, alignment, error)
     if object == NULL and pool.free_count > 0:
         quarantine_empty(pool)
-        object = recycled(pool, piece, largest, size, canary, guarded)
+        object = recycled(pool, piece, largest, size, canary, shape)
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
-    if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, canary, guarded):
+    if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, canary, shape):
         error[0] = ERROR_MAP_COUNT
         object = NULL
     if object != NULL:
@@ -297,7 +299,7 @@ cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
 cdef size_t size_checked(const frame_t *object) noexcept nogil:
     """The requested size; the object can be read."""
     if not slack_is_intact(object):
-        fatal_error("underflow" if object.guarded else "overflow")
+        fatal_error("underflow" if frame_is_guarded(object) else "overflow")
     return object.object_bytes
 
 
@@ -342,9 +344,12 @@ cdef bint is_for_the_kernel(const large_pool_t *pool, const frame_t *object) noe
 
 
 cdef bint is_for_reuse(const large_pool_t *pool, const frame_t *object) noexcept nogil:
-    """Whether it stays open when it is freed. Of a guarded one every late access is to fault."""
-    return (pool.warm_places > 0 and object.piece_bytes <= WARM_LARGE_BYTES_MAX and object.piece_bytes <= pool.retain
-            and not object.guarded and not account_is_locked(object.account))
+    """Whether it stays open when it is freed. All that are open together are within `retain`."""
+    if pool.warm_places == 0 or account_is_locked(object.account):
+        return False
+    if object.piece_bytes > pool.retain // pool.warm_places:
+        return False
+    return object.shape == SHAPE_ARRAY or object.shape == SHAPE_PLAIN and object.piece_bytes <= WARM_LARGE_BYTES_MAX
 
 
 cdef void free_closed(large_pool_t *pool, frame_t *object) noexcept nogil:
@@ -414,7 +419,7 @@ cdef void large_zero(frame_t *object) noexcept nogil:
 cdef bint large_is_valid(frame_t *object) noexcept nogil:
     """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
     cdef bint closed = object.access == ACCESS_NONE or account_is_locked(object.account)
-    cdef bint valid = object.object_bytes + (0 if object.guarded else SLACK_MIN) <= object.piece_bytes
+    cdef bint valid = object.object_bytes + (0 if frame_is_guarded(object) else SLACK_MIN) <= object.piece_bytes
     if closed:
         expose(object)
     valid = valid and slack_is_intact(object)
@@ -427,7 +432,7 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     """Change the requested size within the pages there are, if at least half of them stay in use."""
     cdef account_t *account = object.account
     cdef size_t old = object.object_bytes
-    if object.guarded or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
+    if frame_is_guarded(object) or size > object.piece_bytes - SLACK_MIN or size < object.piece_bytes // 2:
         return False
     lock_take(&account.lock)  # a fork in another thread copies the object with its canary as its size says
     if size > old:

@@ -151,6 +151,13 @@ static inline uint64_t rotate_right(uint64_t word, unsigned by) { return word >>
 static inline int size_add(size_t a, size_t b, size_t *sum) { return __builtin_add_overflow(a, b, sum); }
 static inline int size_multiply(size_t a, size_t b, size_t *product) { return __builtin_mul_overflow(a, b, product); }
 
+/* Touch pages for the first time: a read does, as they are shared memory to the kernel. */
+__attribute__((unused)) static void touch_pages(const uint8_t *p, size_t size)
+{
+    for (size_t i = 0; i < size; i += PAGE_BYTES)
+        (void)*(const volatile uint8_t *)(p + i);
+}
+
 /* Have a line brought to the cache meanwhile. Any address: it never faults. */
 static inline void prefetch(const void *p) { __builtin_prefetch(p, 1); }
 

@@ -49,6 +49,7 @@ cdef extern from "prim.h" nogil:
     bint size_add(size_t a, size_t b, size_t *sum) noexcept
     bint size_multiply(size_t a, size_t b, size_t *product) noexcept
 
+    void touch_pages(const uint8_t *p, size_t size) noexcept
     void prefetch(const void *p) noexcept
     uint64_t load_64(const uint8_t *p) noexcept
     void store_64(uint8_t *p, uint64_t v) noexcept

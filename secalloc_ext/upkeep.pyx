@@ -6,6 +6,7 @@ from secalloc_ext.chunk cimport chunk_piece
 from secalloc_ext.frame cimport KIND_LARGE, account_is_locked, frame_is_slab, frame_kind, frame_t
 from secalloc_ext.heaplock cimport heaplock_force, heaplock_restore, heaplock_unforce
 from secalloc_ext.large cimport large_drop, large_wipe
+from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport lock_drop, lock_take
 from secalloc_ext.quarantine cimport quarantine_places, quarantine_pull
 from secalloc_ext.slot cimport slot_give, slot_zero
@@ -58,7 +59,7 @@ cdef void quarantine_end(heap_t *heap) noexcept nogil:
 cdef void upkeep_reclaim(heap_t *heap, cache_t *own, size_t keep, bint large) noexcept nogil:
     """Give up what is kept for reuse: the quarantine, the slots in the calling thread's cache (`own`, or NULL), empty
     slabs but for `keep` bytes of free pieces, and, if `large`, the stock of large objects."""
-    lock_take(&heap.account.lock)
+    prefault_settle(&heap.pieces)
     quarantine_end(heap)
     if own != NULL:
         cache_flush(own)
@@ -66,6 +67,22 @@ cdef void upkeep_reclaim(heap_t *heap, cache_t *own, size_t keep, bint large) no
         large_drop(&heap.large, 0)
     caches_tidy(heap, keep)
     lock_drop(&heap.account.lock)
+
+
+cdef void upkeep_keep(heap_t *heap, size_t bytes) noexcept nogil:
+    """Have so many bytes of free pieces stay, at least, whatever is tidied."""
+    lock_take(&heap.account.lock)
+    if heap.retain < bytes:
+        heap.retain = bytes
+    lock_drop(&heap.account.lock)
+
+
+cdef size_t upkeep_ready(heap_t *heap) noexcept nogil:
+    cdef size_t ready
+    lock_take(&heap.account.lock)
+    ready = heap.pieces.ready_bytes
+    lock_drop(&heap.account.lock)
+    return ready
 
 
 cdef void upkeep_abandon(heap_t *heap) noexcept nogil:

@@ -61,6 +61,45 @@ def test_a_view_released_late_in_the_collection_finds_the_heap():
     """)
 
 
+@pytest.mark.parametrize(("operation", "size"), [("key[4:12]", 8), ("key[::2]", 20), ("key.copy()", 40),
+                                                 ("SecureBytes(plain)", 40)])  # fmt: skip
+def test_a_finalizer_that_runs_in_the_middle_of_an_operation_does_no_harm(operation, size):
+    """Python 3.11 collects where an object is made: between a look at the source and the copy."""
+    children.succeed(f"""
+        import gc, sys
+        from secalloc import SecureBytes, WipedError
+        class Emptying:
+            def __init__(self, key, plain):
+                self.key, self.plain, self.itself = key, plain, self
+            def __del__(self):
+                self.key.wipe()
+                self.plain[:] = b"!" * 5000
+        gc.disable()
+        gc.set_threshold(1)
+        kept, answers = [], set()
+        for _ in range(300):  # some: until no dropped object is there to be made again
+            key, plain = SecureBytes(b"s" * 40), bytearray(b"s" * 40)
+            kept.append(key)
+            Emptying(key, plain)
+            gc.enable()
+            try:
+                made = {operation}
+                kept.append(made)
+                answers.add(bytes(made))
+            except WipedError:
+                answers.add(WipedError)
+            gc.disable()
+        late = b"!" * 5000 if "plain" in "{operation}" else WipedError
+        assert answers <= {{b"s" * {size}, late}}, answers
+        assert late in answers or sys.version_info >= (3, 12)  # the control: it ran in the middle
+        """)
+
+
+def test_an_object_is_known_to_the_collector_be_it_made_of_a_dropped_one_or_not():
+    assert all(gc.is_tracked(key) for key in [SecureBytes(8) for _ in range(300)])
+    assert all(gc.is_tracked(key) for key in [SecureBytes(8) for _ in range(300)])
+
+
 def secrets_known():
     return {id(known) for known in gc.get_objects() if isinstance(known, SecureBytes)}
 

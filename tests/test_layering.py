@@ -9,9 +9,9 @@ CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
-    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("cache",),
+    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
-    ("heapobject",), ("arguments",), ("securebytes", "loops"), ("nep49",),
+    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -20,9 +20,10 @@ SYSTEM_CALLS = defaultdict(set, {
     "sys": {"sys/mman.h", "sys/random.h", "sys/resource.h", "sys/syscall.h", "fcntl.h", "unistd.h"},
     "mapping": {"secalloc_ext.sys"},
     "signals": {"posix.signal", "signal.h"},
+    "prefault": {"signal.h"},       # its thread takes none
     "emergency": {"posix.signal"},  # types
     "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
-    "securebytes": {"unistd.h"},  # read(2), from a file into secret pages
+    "sources": {"unistd.h"},  # read(2), from a file into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"
 LINES_MAX, HEADER_LINES_MAX = 600, 60

@@ -206,10 +206,7 @@ def test_the_data_is_wiped_when_the_last_array_that_uses_it_goes(size):
     del a
     assert capi.read(address + 3, 5) == b"\xa5" * 5  # the control: this is where it is
     del view
-    if size < 16_000:
-        assert capi.read(address, size) == bytes(size)
-    else:
-        assert maps.mapping_at(address).is_closed
+    assert capi.read(address, size) == bytes(size)
 
 
 @pytest.mark.parametrize("old", [0, 1, 10, 100, 3_000, 50_000])
@@ -243,11 +240,12 @@ def test_live_arrays_are_counted_and_counted_down():
     assert heap.is_valid()
 
 
-def test_reading_a_large_array_s_data_after_it_is_gone_is_a_fault():
+def test_reading_a_large_array_s_data_after_it_is_gone_is_a_fault_under_full_hardening():
     die(
         """
-        import ctypes, resource, secalloc.numpy as snp
+        import ctypes, resource, secalloc, secalloc.numpy as snp
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        secalloc.configure(hardening="full")
         a = snp.ones(100_000)
         address = a.__array_interface__["data"][0]
         ctypes.string_at(address, 8)

@@ -18,7 +18,8 @@ import secalloc
 from secalloc import Heap, SecureBytes, WipedError
 
 INDICES = st.integers(-20, 20)
-SLICES = st.builds(slice, st.none() | INDICES, st.none() | INDICES, st.none() | INDICES)
+ENDS = st.none() | INDICES | st.sampled_from([2**63 - 1, -(2**63), 2**70, -(2**70)])
+SLICES = st.builds(slice, ENDS, ENDS, ENDS)
 SECRET = b"correct horse battery staple"
 
 
@@ -268,6 +269,14 @@ def test_bytes_cannot_be_deleted():
         with pytest.raises(TypeError, match="fixed size"):
             del key[part]
     assert key == b"abc"
+
+
+@given(st.binary(max_size=40))
+def test_an_item_asked_for_from_c_is_counted_from_the_end_once(data):
+    item = ctypes.pythonapi.PySequence_GetItem
+    item.argtypes, item.restype = [ctypes.py_object, ctypes.c_ssize_t], ctypes.py_object
+    for i in range(-2 * len(data) - 1, 2 * len(data) + 1):
+        assert outcome(item, SecureBytes(data), i) == outcome(item, bytearray(data), i)
 
 
 @given(st.binary(max_size=40))

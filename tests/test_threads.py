@@ -107,11 +107,13 @@ forks = 0
 while thread.is_alive() or forks < 10:
     pid = os.fork()
     if pid == 0:
-        objects = [capi.malloc(size) for size in range(300) for _ in range(20)] if DEFAULT.is_valid() else []
+        valid = DEFAULT.is_valid()
+        objects = [capi.malloc(size) for size in range(300) for _ in range(20)]
         for p in objects:
             capi.free(p)
-        os._exit(0 if objects and DEFAULT.is_valid() else 1)
-    assert os.waitpid(pid, 0)[1] == 0
+        os._exit(0 if valid and DEFAULT.is_valid() else 1 + valid)
+    status = os.waitpid(pid, 0)[1]
+    assert status == 0, status
     forks += 1
 thread.join()
 assert DEFAULT.is_valid()

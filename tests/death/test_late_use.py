@@ -2,7 +2,7 @@
 
 A small object's slot stays readable, and is all zero; a write into it is found at the latest when the slot is handed
 out again, or leaves the quarantine; in slots above 1 KiB, if it meets the sample that is looked at. A large object's
-pages are closed; one of at most 64 KiB is first like a slot, until others take its place.
+pages are closed; one of at most 64 KiB, or of array data, is first like a slot, until others take its place.
 """
 import pytest
 from support.children import succeed
@@ -67,6 +67,11 @@ SAMPLED = [
              "malloc(65_000)"),
     Scenario("the last byte of a large object written that is used again at once", WARM,
              "write(p + 65_535, b'x'); malloc(65_000)", LATE_WRITE, "malloc(65_000)"),
+    Scenario("array data written that is used again at once", "p = aligned_alloc(64, 1 << 20); free(p)",
+             "write(p, b'x'); aligned_alloc(64, 1 << 20)", LATE_WRITE, "aligned_alloc(64, 1 << 20)"),
+    Scenario("array data read after the pages went back",
+             "p = aligned_alloc(64, 1 << 20); read(p, 1); free(p); assert read(p, 9) == bytes(9); heap.trim()",
+             "read(p, 1)", FAULT),
     Scenario("a large object read whose place another has taken",
              "many = [malloc(65_000) for _ in range(60)]; [free(each) for each in many]; p = many[0]", "read(p, 1)",
              FAULT, "read(many[-1], 1)"),

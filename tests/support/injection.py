@@ -13,7 +13,7 @@ import tempfile
 from errno import EAGAIN, EBADF, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, ENOSYS, EPERM
 from importlib import import_module
 
-from secalloc import Heap
+from secalloc import Heap, configure
 from secalloc_ext.heapobject import DEFAULT
 from support import capi, faults, maps, operations
 
@@ -64,8 +64,9 @@ class Ground:
         self._endings = []
 
     def heap(self, gap_frames=0, **options):
-        """Without gaps: else it is chance whether the next chunk needs more records, which are ordinary memory."""
-        heap = Heap("ground", gap_frames=gap_frames, **options)
+        """Without gaps: else it is chance whether the next chunk needs more records, which are ordinary memory. And
+        without a thread that makes calls when it pleases."""
+        heap = Heap("ground", gap_frames=gap_frames, prefault=False, **options)
         self.heaps.append(heap)
         return heap
 
@@ -184,6 +185,7 @@ def plans(counts):
 def main(name):
     """Print the dry run of an operation, then every case."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    configure(prefault=False)
     gc.collect()
     gc.freeze()  # so that collecting is fast in the cases' processes
     prepare = operations.EVERY[name]

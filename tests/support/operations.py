@@ -117,6 +117,13 @@ def small_objects_until_their_heap_grows(ground):
 
 
 @operation
+def a_reserve(ground):
+    heap = ground.heap()
+    kept = SecureBytes(MIDDLE, heap=heap)
+    return lambda: [kept, heap.reserve("1 MiB", threads=1)]
+
+
+@operation
 def a_large_object(ground):
     heap = ground.heap()
     kept = SecureBytes(SMALL, heap=heap)
