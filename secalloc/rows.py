@@ -6,7 +6,10 @@ The ratio is ours / theirs. Of a cost, one below 1 is in our favour; of a bandwi
 from __future__ import annotations
 
 import hmac
+import subprocess
+import sys
 import threading
+import time
 import timeit
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +80,11 @@ def _batch(peer: Peer, size: int, fewer: int = 1) -> Sample:
     return lambda: stand.batch(rounds) / rounds / BATCH
 
 
+def _million(peer: Peer, size: int) -> Sample:
+    stand = Stand(peer, size, MILLION)
+    return lambda: stand.batch(1) / MILLION
+
+
 def _churn(peer: Peer, size: int) -> Sample:
     """The first sample, which `compare` does not count, puts a million objects there."""
     stand = Stand(peer, size, MILLION)
@@ -122,7 +130,8 @@ def _c_rows(ours: Peer, glibc: Found) -> Iterator[Row]:
         yield row("1,000 live, scattered frees", f"{size} B", _batch, (1.0, 1.5), size)
     for size in LARGER:
         yield row("one object at a time", f"{size} B", _pair, (1.2, 1.4), size)
-    yield row("1,000,000 live, replaced", "32 B", _churn, (0.75, 1.0), 32)
+    yield row("1,000,000 live, scattered frees", "32 B", _million, (0.75, 1.0), 32)
+    yield row("1,000,000 live, replaced one by one", "32 B", _churn, (0.75, 1.0), 32)
     yield row("made in one thread, freed in another", "32 B", _hand_over, (0.5, 1.0), 32)
     yield Row("two threads", "32 B", "one thread", "ns", 1 / 1.9, 1 / 1.7, lambda rounds: compare(
         _threads(ours, 32, 2), _threads(ours, 32, 1), rounds))  # fmt: skip
@@ -259,6 +268,41 @@ def _wipe_rows() -> Iterator[Row]:
     yield Row("wipe", "1 MiB, bandwidth", "memset", "GB/s", 1.0, 0.9, measure, more_is_better=True)
 
 
+# --- first touches ----------------------------------------------------------------------------------------------------
+
+FIRST = 100_000
+FIRST_SECRETS = f"""
+import sys, secalloc
+from secalloc.peers import Found, find_peers
+from secalloc_ext.loops import Stand
+secalloc.configure(prefault=sys.argv[1] == "True")
+stand = Stand(next(each.peer for each in find_peers() if isinstance(each, Found)), 32, {FIRST})
+print(stand.churn(1) / {FIRST})
+"""
+
+
+def _reserved(threads: int) -> Sample:
+    def sample() -> float:
+        heap = Heap("reserved")
+        since = time.perf_counter()
+        heap.reserve("256 MiB", threads=threads)
+        return (time.perf_counter() - since) * 1e3
+
+    return sample
+
+
+def _first_secrets(prefault: bool) -> Sample:
+    command = [sys.executable, "-P", "-c", FIRST_SECRETS, str(prefault)]
+    return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _touch_rows() -> Iterator[Row]:
+    yield Row("first touches", "256 MiB reserved, two threads", "one thread", "ms", 1 / 1.9, 1 / 1.6,
+              lambda rounds: compare(_reserved(2), _reserved(1), min(rounds, 7)))  # fmt: skip
+    yield Row("first touches", "100,000 secrets of a new process, ahead", "not ahead", "ns", 1 / 2, 1 / 1.4,
+              lambda rounds: compare(_first_secrets(True), _first_secrets(False), rounds))  # fmt: skip
+
+
 def rows() -> Iterator[Row]:
     """All rows that there are, in the order of the table."""
     secalloc, glibc, *others = find_peers()
@@ -271,4 +315,4 @@ def rows() -> Iterator[Row]:
     yield from _array_rows()
     yield from _wipe_rows()
     yield from _memory_rows()
-    # The place for first touches: what is reserved beforehand, and the thread that touches pages ahead of need.
+    yield from _touch_rows()
