@@ -26,6 +26,7 @@ cdef struct bin_t:         # a cache's stock of one class: the free slots of one
     frame_t *ring          # the slabs of this bin that the cache owns, circular; guarded by the heap's lock
     size_t ring_length
     frame_t *hint          # a slab in which a whole word came free; any thread writes it, the owner checks it
+    uint64_t _unused[6]    # two cache lines, what an alloc reads in the first; and found by a shift
 
 cdef struct cache_t:
     heap_t *heap

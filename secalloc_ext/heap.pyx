@@ -427,34 +427,32 @@ cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
         fatal_error("pointer was not allocated here")
 
 
-cdef inline void slot_leave(frame_t *slab, uint32_t index) noexcept nogil:
-    """The end of every free of a slot in an open heap; it is closed."""
-    cdef cache_t *owner
-    cdef bin_t *bin
+cdef inline void close_at_hand(frame_t *slab, uint32_t index, uint8_t *slot) noexcept nogil:
+    """Check and wipe a slot, by whatever its size calls for."""
+    cdef uint16_t *state = slab.states + index
+    cdef uint32_t slot_bytes = slab.slot_bytes
+    cdef unsigned live = atomic_load_16_relaxed(state)
+    if slot_is_short(slot_bytes, live & STATE_SIZE):
+        slot_close_short(slot, state, slab.canary, slot_bytes, live)
+    else:
+        slot_close_wide(slot, state, slab.canary, slot_bytes, live)
+
+
+cdef void free_elsewhere(frame_t *slab, uint32_t index, uint8_t *slot) noexcept nogil:
+    """A slot of any other word."""
+    close_at_hand(slab, index, slot)
     if unlikely(slab.care):
         free_with_care(slab, index)
-        return
-    owner = <cache_t *>atomic_load_pointer(&slab.owner)
-    bin = &owner.bins[slab.bin]
-    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current.
-    if (atomic_load_pointer(<void **>&owner.thread) == secalloc_thread and bin.slab == slab
-            and bin.word_index == index >> 6):
-        bin.freed |= <uint64_t>1 << (index & 63)
-        return
-    slot_free(slab, index)
-
-
-cdef void free_wide(frame_t *slab, uint32_t index, uint8_t *slot, unsigned state) noexcept nogil:
-    slot_close_wide(slot, slab.states + index, slab.canary, slab.slot_bytes, state)
-    slot_leave(slab, index)
+    else:
+        slot_free(slab, index)
 
 
 cdef void heap_free(void *p) noexcept nogil:
     """Check, wipe and give back an object of any heap. NULL is allowed. Any thread."""
     cdef frame_t *frame
-    cdef uint32_t index, slot_bytes
-    cdef unsigned state
-    cdef uint16_t *states
+    cdef uint32_t index
+    cdef cache_t *owner
+    cdef bin_t *bin
     if unlikely(p == NULL):
         return
     prefetch(p)  # while its records are looked up
@@ -463,14 +461,16 @@ cdef void heap_free(void *p) noexcept nogil:
         free_other(frame, p)
         return
     index = slot_index(frame, p)
-    states = frame.states
-    slot_bytes = frame.slot_bytes
-    state = atomic_load_16_relaxed(states + index)
-    if not slot_is_short(slot_bytes, state & STATE_SIZE):
-        free_wide(frame, index, <uint8_t *>p, state)
+    owner = <cache_t *>atomic_load_pointer(&frame.owner)
+    bin = &owner.bins[frame.bin]
+    # The word that this thread allocates from at present: no atomic is needed. Only our thread changes what is current,
+    # and it looks at `freed` when it does.
+    if (atomic_load_pointer(<void **>&owner.thread) != secalloc_thread or bin.slab != frame
+            or bin.word_index != index >> 6 or frame.care):
+        free_elsewhere(frame, index, <uint8_t *>p)
         return
-    slot_close_short(<uint8_t *>p, states + index, frame.canary, slot_bytes, state)
-    slot_leave(frame, index)
+    bin.freed |= <uint64_t>1 << (index & 63)
+    close_at_hand(frame, index, <uint8_t *>p)
 
 
 cdef size_t locked_size(frame_t *slab, const void *p) noexcept nogil:

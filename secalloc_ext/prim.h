@@ -206,7 +206,7 @@ __attribute__((noinline, unused)) static uint64_t pattern_difference(const uint8
 /* Slots: `p` and `size` are multiples of 16, `size` is not 0. What fits into SHORT_BYTES is done inline, by vectors that
  * overlap instead of a loop; the rest by AVX2 where there is AVX2. */
 
-enum { SHORT_BYTES = 80 };
+enum { SHORT_BYTES = 144 };
 
 static inline void wipe_short(uint8_t *p, size_t size)
 {
@@ -218,8 +218,16 @@ static inline void wipe_short(uint8_t *p, size_t size)
         *(vector_16 *)(p + 16) = zero;
         *(vector_16 *)(last - 16) = zero;
     }
-    if (size > 64)
+    if (size > 64) {
         *(vector_16 *)(p + 32) = zero;
+        *(vector_16 *)(last - 32) = zero;
+    }
+    if (size > 96) {
+        *(vector_16 *)(p + 48) = zero;
+        *(vector_16 *)(last - 48) = zero;
+    }
+    if (size > 128)
+        *(vector_16 *)(p + 64) = zero;
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
@@ -230,7 +238,11 @@ static inline int bytes_are_zero_short(const uint8_t *p, size_t size)
     if (size > 32)
         any |= *(const vector_16 *)(p + 16) | *(const vector_16 *)(last - 16);
     if (size > 64)
-        any |= *(const vector_16 *)(p + 32);
+        any |= *(const vector_16 *)(p + 32) | *(const vector_16 *)(last - 32);
+    if (size > 96)
+        any |= *(const vector_16 *)(p + 48) | *(const vector_16 *)(last - 48);
+    if (size > 128)
+        any |= *(const vector_16 *)(p + 64);
     return (any[0] | any[1]) == 0;
 }
 
