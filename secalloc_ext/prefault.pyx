@@ -42,7 +42,7 @@ cdef extern from *:
     int pthread_join(pthread_t thread, void **result) nogil
 
 cdef size_t AHEAD_FROM_BYTES = 256 << 10   # committed: about 5,000 small secrets
-cdef size_t AHEAD_BYTES_MIN = 2 * PIECE_BYTES_MAX
+cdef size_t AHEAD_BYTES_MIN = 4 * PIECE_BYTES_MAX
 cdef size_t AHEAD_BYTES_MAX = 8 << 20
 
 cdef enum:
