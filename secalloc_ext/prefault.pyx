@@ -46,7 +46,8 @@ cdef size_t AHEAD_BYTES_MIN = 4 * PIECE_BYTES_MAX
 cdef size_t AHEAD_BYTES_MAX = 8 << 20
 
 cdef enum:
-    AHEAD_SHARE = 32                       # of what is committed, between the two
+    AHEAD_SHARE = 32                       # of what is committed, between the two,
+    AHEAD_SHARE_MOST = 4                   # but never more than that
 
 cdef lock_t queue_lock
 lock_init(&queue_lock)
@@ -60,7 +61,12 @@ cdef bint paused = False
 cdef size_t ahead_bytes(const account_t *account) noexcept nogil:
     """How much the thread keeps touched."""
     cdef size_t stock = account.committed // AHEAD_SHARE
-    return AHEAD_BYTES_MIN if stock < AHEAD_BYTES_MIN else AHEAD_BYTES_MAX if stock > AHEAD_BYTES_MAX else stock
+    cdef size_t most = account.committed // AHEAD_SHARE_MOST
+    if stock < AHEAD_BYTES_MIN:
+        stock = AHEAD_BYTES_MIN
+    elif stock > AHEAD_BYTES_MAX:
+        stock = AHEAD_BYTES_MAX
+    return stock if stock < most else most
 
 
 cdef bint prefault_has_reserve(const pieces_t *pieces) noexcept nogil:
