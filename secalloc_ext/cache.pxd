@@ -45,8 +45,7 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
     bint shadowed          # during a fork: copied for the child
-    cache_t *caches
-    cache_t *idle
+    cache_t *caches, *idle
     pieces_t pieces
     quarantine_t quarantine
     int on_fork            # on_fork_t
