@@ -46,13 +46,14 @@ def test_a_copy_of_scattered_secret_bytes_leaves_none_in_ordinary_memory(copy, l
     found = succeed(
         """
         import os, sys
-        from secalloc import SecureBytes
+        from secalloc import Heap, SecureBytes
+        secrets = Heap("secrets", backend="secretmem")  # where the backend is mlock, its pages are ordinary memory
         CODE = bytes(i ^ 0x55 for i in range(256))
         coded = os.urandom(24)
         scattered = SecureBytes(2 * 24 * 30)
         for i in range(24 * 30):
             scattered[2 * i] = coded[i % 24] ^ 0x55
-        view, key = memoryview(scattered)[::2], SecureBytes(24 * 30)
+        view, key = memoryview(scattered)[::2], SecureBytes(24 * 30, heap=secrets)
         memory = os.open("/proc/self/mem", os.O_RDONLY)
         with open("/proc/self/maps") as file:
             lines = [line for line in file if " rw-p " in line and "secretmem" not in line]

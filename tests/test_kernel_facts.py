@@ -11,7 +11,7 @@ import pytest
 from support import capi
 from support.children import succeed
 
-from secalloc import SecureBytes
+from secalloc import Heap, SecureBytes
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -68,7 +68,7 @@ def test_a_descriptor_of_other_memory_allows_them():
 @pytest.mark.parametrize("page", ["fresh", "existing"])
 def test_no_pipe_takes_over_a_secret_page(size, page):
     """vmsplice(2) has looked for a page's address on a fast path of its own, and found fresh ones."""
-    key = SecureBytes(size)
+    key = SecureBytes(size, heap=Heap("facts", backend="secretmem"))
     address = capi.address_of(key)
     if page == "fresh":
         key[:] = b"x" * size
