@@ -74,15 +74,10 @@ def _pair(peer: Peer, size: int, fewer: int = 1) -> Sample:
     return lambda: peer.pair(size, count) / count
 
 
-def _batch(peer: Peer, size: int, fewer: int = 1) -> Sample:
-    stand = Stand(peer, size, BATCH)
-    rounds = max(1, _pairs(size) // BATCH // fewer)
-    return lambda: stand.batch(rounds) / rounds / BATCH
-
-
-def _million(peer: Peer, size: int) -> Sample:
-    stand = Stand(peer, size, MILLION)
-    return lambda: stand.batch(1) / MILLION
+def _batch(peer: Peer, size: int, fewer: int = 1, live: int = BATCH) -> Sample:
+    stand = Stand(peer, size, live)
+    rounds = max(1, _pairs(size) // live // fewer)
+    return lambda: stand.batch(rounds) / rounds / live
 
 
 def _churn(peer: Peer, size: int) -> Sample:
@@ -130,7 +125,7 @@ def _c_rows(ours: Peer, glibc: Found) -> Iterator[Row]:
         yield row("1,000 live, scattered frees", f"{size} B", _batch, (1.0, 1.5), size)
     for size in LARGER:
         yield row("one object at a time", f"{size} B", _pair, (1.2, 1.4), size)
-    yield row("1,000,000 live, scattered frees", "32 B", _million, (0.75, 1.0), 32)
+    yield row("1,000,000 live, scattered frees", "32 B", _batch, (0.75, 1.0), 32, 1, MILLION)
     yield row("1,000,000 live, replaced one by one", "32 B", _churn, (0.75, 1.0), 32)
     yield row("made in one thread, freed in another", "32 B", _hand_over, (0.5, 1.0), 32)
     yield Row("two threads", "32 B", "one thread", "ns", 1 / 1.9, 1 / 1.7, lambda rounds: compare(
@@ -273,10 +268,10 @@ def _wipe_rows() -> Iterator[Row]:
 FIRST = 100_000
 FIRST_SECRETS = f"""
 import sys, secalloc
-from secalloc.peers import Found, find_peers
+from secalloc.peers import find_peer
 from secalloc_ext.loops import Stand
 secalloc.configure(prefault=sys.argv[1] == "True")
-stand = Stand(next(each.peer for each in find_peers() if isinstance(each, Found)), 32, {FIRST})
+stand = Stand(find_peer("secalloc").peer, 32, {FIRST})
 print(stand.churn(1) / {FIRST})
 """
 

@@ -94,7 +94,6 @@ cdef frame_t *slab_new(cache_t *cache, size_t bin_index, int *error) noexcept no
     cdef size_t index = pieces_index(slot * SLOTS_PER_SLAB_MIN)
     cdef size_t grown = PIECE_FIRST + bin.ring_length
     cdef frame_t *piece
-    cdef bint grows
     if index < grown:
         index = grown if grown < PIECE_LARGEST else PIECE_LARGEST
     piece = pieces_take(&heap.pieces, index, True)
@@ -112,10 +111,9 @@ cdef frame_t *slab_new(cache_t *cache, size_t bin_index, int *error) noexcept no
     if piece == NULL and pieces_grow(&heap.pieces, index, smallest, 0, error):
         piece = pieces_take(&heap.pieces, smallest, False)
     if piece != NULL:
-        grows = piece.shape != SHAPE_USED
         slab_init(piece, <unsigned>bin_index, cache, rng_secret(&cache.rng))
         ring_link(bin, piece)
-        if grows:
+        if piece.shape != SHAPE_USED:
             prefault_wish(&heap.pieces)
     return piece
 

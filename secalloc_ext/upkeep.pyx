@@ -77,12 +77,16 @@ cdef void upkeep_keep(heap_t *heap, size_t bytes) noexcept nogil:
     lock_drop(&heap.account.lock)
 
 
-cdef size_t upkeep_ready(heap_t *heap) noexcept nogil:
-    cdef size_t ready
+cdef size_t look(heap_t *heap, const size_t *figure) noexcept nogil:
+    cdef size_t seen
     lock_take(&heap.account.lock)
-    ready = heap.pieces.ready_bytes
+    seen = figure[0]
     lock_drop(&heap.account.lock)
-    return ready
+    return seen
+
+
+cdef size_t upkeep_ready(heap_t *heap) noexcept nogil:
+    return look(heap, &heap.pieces.ready_bytes)
 
 
 cdef void upkeep_abandon(heap_t *heap) noexcept nogil:
@@ -105,8 +109,4 @@ cdef bint upkeep_is_abandoned(heap_t *heap) noexcept nogil:
 
 
 cdef size_t upkeep_committed(heap_t *heap) noexcept nogil:
-    cdef size_t committed
-    lock_take(&heap.account.lock)
-    committed = heap.account.committed
-    lock_drop(&heap.account.lock)
-    return committed
+    return look(heap, &heap.account.committed)
