@@ -16,7 +16,7 @@ from secalloc_ext.errors import (
     WipedError,
 )
 from secalloc_ext.heapobject import Heap, HeapStats, configure, enable_guard_report, stats, wipe_on_signal
-from secalloc_ext.securebytes import SecureBytes
+from secalloc_ext.methods import SecureBytes
 
 __all__ = [
     "AllocationError",

@@ -1,10 +1,13 @@
 from os import PathLike
 from types import TracebackType
-from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, final, overload
+from typing import Any, ClassVar, NoReturn, Protocol, Self, SupportsIndex, final, overload
 
 from typing_extensions import Buffer
 
 from secalloc_ext.heapobject import Heap
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
 
 @final
 class SecureBytes:
@@ -57,6 +60,7 @@ class SecureBytes:
     def unlocked(self) -> Unlocked: ...
     @property
     def guarded(self) -> bool: ...
+    def write_to(self, file: int | HasFileno) -> None: ...
     def wipe(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

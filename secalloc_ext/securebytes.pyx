@@ -22,7 +22,7 @@ from secalloc_ext.frame cimport account_is_locked
 from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_unpin, heap_zero
 from secalloc_ext.heapobject cimport Heap, default_heap
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE
-from secalloc_ext.prim cimport bytes_equal_constant_time, likely
+from secalloc_ext.prim cimport bytes_equal_constant_time
 from secalloc_ext.sources cimport (
     filled_t, source_buffer, source_file, source_hex, source_random, source_taken, source_text, source_zeros)
 
@@ -32,8 +32,10 @@ cdef extern from "Python.h":
     ctypedef struct PySequenceMethods:
         object (*sq_item)(PyObject *self, Py_ssize_t i)
     ctypedef struct type_t "PyTypeObject":
+        PyObject *tp_dict
         vectorcallfunc tp_vectorcall
         PySequenceMethods *tp_as_sequence
+    void PyType_Modified(type_t *type)
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
@@ -52,7 +54,6 @@ cdef inline void hold(SecureBytes self, const filled_t *slot, Heap heap, bint gu
 
 
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
-    """Zeros. The collector may run here, and finalizers with it: what was checked before is to be checked again."""
     cdef filled_t slot
     cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
     source_zeros(&slot, size, heap, False)
@@ -60,8 +61,7 @@ cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
     return self
 
 
-cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded=False):
-    """An object for a slot, which is freed where there is no memory for one."""
+cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded):
     cdef SecureBytes self
     try:
         self = SecureBytes.__new__(SecureBytes)
@@ -184,7 +184,7 @@ cdef class SecureBytes:
         cdef filled_t slot
         cdef Heap where = heap_or_default(heap)
         source_hex(&slot, digits, where)
-        return securebytes_of(&slot, where)
+        return securebytes_of(&slot, where, False)
 
     @staticmethod
     def take(source, *, heap=None):
@@ -197,7 +197,7 @@ cdef class SecureBytes:
         cdef filled_t slot
         cdef Heap where = heap_or_default(heap)
         source_taken(&slot, source, where)
-        return securebytes_of(&slot, where)
+        return securebytes_of(&slot, where, False)
 
     @staticmethod
     def from_file(file, *, heap=None):
@@ -212,12 +212,12 @@ cdef class SecureBytes:
         cdef filled_t slot
         cdef Heap where = heap_or_default(heap)
         source_file(&slot, file, where)
-        return securebytes_of(&slot, where)
+        return securebytes_of(&slot, where, False)
 
     # --- as a sequence ---
 
     def __len__(self):
-        check(self)
+        securebytes_check(self)
         return self.size
 
     def __getitem__(self, key):
@@ -227,7 +227,7 @@ cdef class SecureBytes:
             return self.data[position(self, key)]
         count = slice_bounds(self, key, &start, &step)
         result = securebytes_new(count, self.heap)
-        check(self)
+        securebytes_check(self)
         if step == 1:
             memcpy(result.data, self.data + start, <size_t>count)
         else:
@@ -241,7 +241,7 @@ cdef class SecureBytes:
         if not isinstance(key, slice):
             byte = byte_value(value)
             i = position(self, key)
-            check_writable(self)
+            securebytes_check_writable(self)
             self.data[i] = byte
             return
         count = slice_bounds(self, key, &start, &step)
@@ -249,7 +249,7 @@ cdef class SecureBytes:
         try:
             if source.size != count:
                 raise ValueError(f"a SecureBytes has a fixed size: {count} bytes cannot become {source.size}")
-            check_writable(self)
+            securebytes_check_writable(self)
             for i in range(count):
                 self.data[start + i * step] = source.data[i]
         finally:
@@ -263,11 +263,11 @@ cdef class SecureBytes:
         cdef int byte
         if PyIndex_Check(item):
             byte = byte_value(item)
-            check(self)
+            securebytes_check(self)
             return memchr(self.data, byte, <size_t>self.size) != NULL
         PyObject_GetBuffer(item, &view, PyBUF_SIMPLE)
         try:
-            check(self)
+            securebytes_check(self)
             return memmem(self.data, <size_t>self.size, view.buf, <size_t>view.len) != NULL
         finally:
             PyBuffer_Release(&view)
@@ -275,7 +275,7 @@ cdef class SecureBytes:
     def __eq__(self, other):
         cdef Py_buffer view
         cdef filled_t flat
-        check(self)
+        securebytes_check(self)
         try:
             PyObject_GetBuffer(other, &view, PyBUF_FULL_RO)
         except (TypeError, BufferError, ValueError) as error:
@@ -283,14 +283,14 @@ cdef class SecureBytes:
                 raise
             return NotImplemented
         try:
-            check(self)  # getting the buffer may have run code that wiped us
+            securebytes_check(self)  # getting the buffer may have run code that wiped us
             if view.len != self.size:
                 return False
             if PyBuffer_IsContiguous(&view, b"C"):
                 return bytes_equal_constant_time(self.data, <const unsigned char *>view.buf, <size_t>self.size)
             source_buffer(&flat, other, self.heap, False)
             try:
-                check(self)
+                securebytes_check(self)
                 return bytes_equal_constant_time(self.data, flat.data, <size_t>self.size)
             finally:
                 heap_free(flat.data)
@@ -298,7 +298,7 @@ cdef class SecureBytes:
             PyBuffer_Release(&view)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        check(self)
+        securebytes_check(self)
         if flags & PyBUF_WRITABLE and self.effective != ACCESS_READ_WRITE:
             raise ProtectedError("the SecureBytes is readonly: no writable view of it can be had")
         PyBuffer_FillInfo(buffer, self, self.data, self.size, self.effective != ACCESS_READ_WRITE, flags)
@@ -318,9 +318,9 @@ cdef class SecureBytes:
             settle(self)
 
     def __copy__(self):
-        check(self)
+        securebytes_check(self)
         cdef SecureBytes result = securebytes_new(self.size, self.heap)
-        check(self)
+        securebytes_check(self)
         memcpy(result.data, self.data, <size_t>self.size)
         return result
 
@@ -348,7 +348,7 @@ cdef class SecureBytes:
             give_back(self)
 
     def __enter__(self):
-        check(self)
+        securebytes_check(self)
         return self
 
     def __exit__(self, *exception):
@@ -413,7 +413,7 @@ cdef class Unlocked:
 
 # --- whether it may be used ---
 
-cdef int refuse(SecureBytes self) except -1:
+cdef int securebytes_refuse(SecureBytes self) except -1:
     """Say why it cannot be read; 0 where it can, by this thread."""
     if self.data == NULL or self.is_wiped:
         raise WipedError("the SecureBytes was wiped")
@@ -426,16 +426,8 @@ cdef int refuse(SecureBytes self) except -1:
     return 0
 
 
-cdef inline int check(SecureBytes self) except -1:
-    """May it be read? Or WipedError, ForkedError, ProtectedError."""
-    if likely(self.data != NULL and not self.is_wiped and self.generation == self.heap.heap.generation
-              and not account_is_locked(&self.heap.heap.account) and self.effective != ACCESS_NONE):
-        return 0
-    return refuse(self)
-
-
-cdef int check_writable(SecureBytes self) except -1:
-    check(self)
+cdef int securebytes_check_writable(SecureBytes self) except -1:
+    securebytes_check(self)
     if self.effective != ACCESS_READ_WRITE:
         raise ProtectedError("the SecureBytes is readonly: use `with key.unlocked():`")
     return 0
@@ -483,7 +475,7 @@ cdef inline Py_ssize_t position(SecureBytes self, object key) except -1:
         if not PyIndex_Check(key):
             raise TypeError(f"SecureBytes indices must be integers or slices, not {type(key).__name__}")
         i = PyNumber_AsSsize_t(key, IndexError)
-    check(self)
+    securebytes_check(self)
     if i < 0:
         i += self.size
     if not 0 <= i < self.size:
@@ -495,7 +487,7 @@ cdef Py_ssize_t slice_bounds(SecureBytes self, object key, Py_ssize_t *start, Py
     """How many bytes a slice has, from `start` on, each `step` further. Runs the __index__ of the slice's parts, which
     may wipe `self`."""
     cdef Py_ssize_t stop
-    check(self)
+    securebytes_check(self)
     slice_parts(key, start, &stop, step)
     if step[0] == 1 and 0 <= start[0] <= stop <= self.size:
         return stop - start[0]
@@ -538,7 +530,7 @@ cdef object securebytes_call(PyObject *called, PyObject *const *arguments, size_
 cdef object securebytes_item(PyObject *self, Py_ssize_t i):
     """What iteration asks for. A negative index has been counted from the end already."""
     cdef SecureBytes key = <SecureBytes>self
-    check(key)
+    securebytes_check(key)
     if not 0 <= i < key.size:
         raise IndexError("SecureBytes index out of range")
     return key.data[i]
@@ -549,3 +541,12 @@ cdef vectorcallfunc call_otherwise = own_type.tp_vectorcall  # Cython's, from 3.
 if call_otherwise != NULL:
     own_type.tp_vectorcall = securebytes_call
 own_type.tp_as_sequence.sq_item = securebytes_item
+
+
+cdef int securebytes_add_methods(tuple methods) except -1:
+    for method in methods:
+        function = method.__func__ if isinstance(method, staticmethod) else method
+        function.__qualname__ = f"SecureBytes.{function.__name__}"
+        (<dict>own_type.tp_dict)[function.__name__] = method
+    PyType_Modified(own_type)
+    return 0
