@@ -28,15 +28,15 @@ from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SAMPLE_ABOVE, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
+    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
     atomic_load_acquire, atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer,
     bits_first, fatal_error, likely, lock_drop, lock_take, prefetch, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
-    STATE_LIVE, STATE_SIZE, canary_fill, slot_close, slot_close_short, slot_flush, slot_close_wide, slot_give,
-    slot_index, slot_is_short, slot_is_zero, slot_open, slot_open_short, slot_open_wide, slot_size, slot_zero)
+    STATE_LIVE, STATE_SIZE, canary_fill, slot_close, slot_close_common, slot_flush, slot_give,
+    slot_index, slot_is_common, slot_is_zero, slot_open, slot_open_common, slot_size, slot_zero)
 from secalloc_ext.upkeep cimport upkeep_reclaim
 
 cdef enum:
@@ -263,8 +263,8 @@ cdef inline unsigned bin_choose(cache_t *cache, bin_t *bin) noexcept nogil:
     return bit
 
 
-cdef void *open_sampled(cache_t *cache, uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes,
-                        size_t size) noexcept nogil:
+cdef void *open_uncommon(cache_t *cache, uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes,
+                         size_t size) noexcept nogil:
     return slot_open(slot, state, secret, slot_bytes, size,
                      slot_is_zero(slot, slot_bytes, cache.heap.account.verify_whole, &cache.rng))
 
@@ -274,11 +274,9 @@ cdef inline void *bin_pop(cache_t *cache, bin_t *bin, size_t size) noexcept nogi
     cdef unsigned bit = bin_choose(cache, bin)
     cdef uint32_t slot_bytes = bin.slot_bytes
     cdef uint8_t *slot = bin.base + bit * <size_t>slot_bytes
-    if likely(slot_is_short(slot_bytes, size)):
-        return slot_open_short(slot, bin.states + bit, bin.canary, slot_bytes, size)
-    if slot_bytes <= SAMPLE_ABOVE:
-        return slot_open_wide(slot, bin.states + bit, bin.canary, slot_bytes, size)
-    return open_sampled(cache, slot, bin.states + bit, bin.canary, slot_bytes, size)
+    if likely(slot_is_common(slot_bytes, size)):
+        return slot_open_common(slot, bin.states + bit, bin.canary, slot_bytes, size)
+    return open_uncommon(cache, slot, bin.states + bit, bin.canary, slot_bytes, size)
 
 
 cdef void trim_others(heap_t *heap) noexcept nogil:
@@ -427,15 +425,19 @@ cdef void free_other(frame_t *frame, const void *p) noexcept nogil:
         fatal_error("pointer was not allocated here")
 
 
+cdef void close_uncommon(frame_t *slab, uint32_t index) noexcept nogil:
+    slot_close(slab, index)
+
+
 cdef inline void close_at_hand(frame_t *slab, uint32_t index, uint8_t *slot) noexcept nogil:
-    """Check and wipe a slot, by whatever its size calls for."""
+    """Check and wipe a slot."""
     cdef uint16_t *state = slab.states + index
     cdef uint32_t slot_bytes = slab.slot_bytes
     cdef unsigned live = atomic_load_16_relaxed(state)
-    if slot_is_short(slot_bytes, live & STATE_SIZE):
-        slot_close_short(slot, state, slab.canary, slot_bytes, live)
+    if likely(slot_is_common(slot_bytes, live & STATE_SIZE)):
+        slot_close_common(slot, state, slab.canary, slot_bytes, live)
     else:
-        slot_close_wide(slot, state, slab.canary, slot_bytes, live)
+        close_uncommon(slab, index)
 
 
 cdef void free_elsewhere(frame_t *slab, uint32_t index, uint8_t *slot) noexcept nogil:

@@ -65,13 +65,17 @@ inlined void peer_release(const struct peer *peer, enum way way, void *p, size_t
 }
 
 /* A new object, with a secret copied into it. Not by memset(3): glibc's masked AVX-512 stores stall whoever next reads
- * the bytes behind, which would be our check of the canary and nobody else's. */
+ * the bytes behind, which would be our check of the canary and nobody else's. Each from another place within a page: a
+ * load that is as far into its page as a store before it waits for it, and malloc's hot piece, always the same, would
+ * meet that each time or never, by chance of the addresses. */
 inlined void *peer_make(const struct peer *peer, enum way way, size_t size)
 {
-    static const char secret[1 << 20];
+    static const char secret[(1 << 20) + PAGE_BYTES];
+    static _Thread_local __attribute__((tls_model("initial-exec"))) unsigned from;
     void *p = peer_alloc(peer, way, size);
+    from = (from + LINE_BYTES) % PAGE_BYTES;
     if (p != NULL)
-        memcpy(p, secret, size < sizeof secret ? size : sizeof secret);
+        memcpy(p, secret + from, size < 1 << 20 ? size : 1 << 20);
     __asm__ volatile("" : : "r"(p) : "memory");
     return p;
 }

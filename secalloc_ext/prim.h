@@ -203,128 +203,12 @@ __attribute__((noinline, unused)) static uint64_t pattern_difference(const uint8
     return difference;
 }
 
-/* Slots: `p` and `size` are multiples of 16, `size` is not 0. What fits into SHORT_BYTES is done inline, by vectors that
- * overlap instead of a loop; the rest by AVX2 where there is AVX2. */
-
-enum { SHORT_BYTES = 144 };
-
-static inline void wipe_short(uint8_t *p, size_t size)
-{
-    const vector_16 zero = {0, 0};
-    uint8_t *last = p + size - 16;
-    *(vector_16 *)p = zero;
-    *(vector_16 *)last = zero;
-    if (size > 32) {
-        *(vector_16 *)(p + 16) = zero;
-        *(vector_16 *)(last - 16) = zero;
-    }
-    if (size > 64) {
-        *(vector_16 *)(p + 32) = zero;
-        *(vector_16 *)(last - 32) = zero;
-    }
-    if (size > 96) {
-        *(vector_16 *)(p + 48) = zero;
-        *(vector_16 *)(last - 48) = zero;
-    }
-    if (size > 128)
-        *(vector_16 *)(p + 64) = zero;
-    __asm__ volatile("" : : "r"(p) : "memory");
-}
-
-static inline int bytes_are_zero_short(const uint8_t *p, size_t size)
-{
-    const uint8_t *last = p + size - 16;
-    vector_16 any = *(const vector_16 *)p | *(const vector_16 *)last;
-    if (size > 32)
-        any |= *(const vector_16 *)(p + 16) | *(const vector_16 *)(last - 16);
-    if (size > 64)
-        any |= *(const vector_16 *)(p + 32) | *(const vector_16 *)(last - 32);
-    if (size > 96)
-        any |= *(const vector_16 *)(p + 48) | *(const vector_16 *)(last - 48);
-    if (size > 128)
-        any |= *(const vector_16 *)(p + 64);
-    return (any[0] | any[1]) == 0;
-}
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-static int wide_vectors; /* a copy for each module, constant after its start */
-__attribute__((constructor, unused)) static void wide_vectors_ask(void)
-{
-    wide_vectors = __builtin_cpu_supports("avx2") != 0;
-}
-
-/* Both: `size` is at least 96. Head and tail by 16 bytes, what is between them by aligned vectors, none of which crosses a
- * cache line; the last two overlap those before. */
-__attribute__((target("avx2"), always_inline, unused)) static inline void wipe_avx2(uint8_t *p, size_t size)
-{
-    const __m256i zero = _mm256_setzero_si256();
-    uint8_t *last = (uint8_t *)((uintptr_t)(p + size) & ~(uintptr_t)31) - 64;
-    _mm_store_si128((__m128i *)p, _mm256_castsi256_si128(zero));
-    _mm_store_si128((__m128i *)(p + size - 16), _mm256_castsi256_si128(zero));
-    _mm256_store_si256((__m256i *)last, zero);
-    _mm256_store_si256((__m256i *)(last + 32), zero);
-    for (p = (uint8_t *)((uintptr_t)(p + 31) & ~(uintptr_t)31); p < last; p += 64) {
-        _mm256_store_si256((__m256i *)p, zero);
-        _mm256_store_si256((__m256i *)(p + 32), zero);
-        __asm__ volatile("" : : "r"(p) : "memory"); /* not to become a memset */
-    }
-    __asm__ volatile("" : : "r"(last) : "memory");
-}
-
-__attribute__((target("avx2"), always_inline, unused)) static inline int bytes_are_zero_avx2(const uint8_t *p, size_t size)
-{
-    const uint8_t *last = (const uint8_t *)((uintptr_t)(p + size) & ~(uintptr_t)31) - 64;
-    __m128i ends = _mm_or_si128(_mm_load_si128((const __m128i *)p), _mm_load_si128((const __m128i *)(p + size - 16)));
-    __m256i a = _mm256_or_si256(_mm256_load_si256((const __m256i *)last), _mm256_zextsi128_si256(ends));
-    __m256i b = _mm256_load_si256((const __m256i *)(last + 32));
-    for (p = (const uint8_t *)((uintptr_t)(p + 31) & ~(uintptr_t)31); p < last; p += 64) {
-        a = _mm256_or_si256(a, _mm256_load_si256((const __m256i *)p));
-        b = _mm256_or_si256(b, _mm256_load_si256((const __m256i *)(p + 32)));
-    }
-    a = _mm256_or_si256(a, b);
-    return _mm256_testz_si256(a, a);
-}
-
-__attribute__((target("avx2"), noinline, unused)) static int bytes_are_zero_wide(const uint8_t *p, size_t size)
-{
-    return bytes_are_zero_avx2(p, size);
-}
-#else
-enum { wide_vectors = 0 };
-static inline int bytes_are_zero_wide(const uint8_t *p, size_t size) { return p[0] == 0 && size == 0; }
-#endif
-
-/* Any size. */
-static inline int bytes_are_zero(const uint8_t *p, size_t size)
-{
-    vector_16 any = {0, 0};
-    if (size <= SHORT_BYTES)
-        return bytes_are_zero_short(p, size);
-    if (wide_vectors)
-        return bytes_are_zero_wide(p, size);
-    for (size_t i = 0; i < size; i += 16)
-        any |= *(const vector_16 *)(p + i);
-    return (any[0] | any[1]) == 0;
-}
-
-/* Whether a sample of a slot is zero: its head, its tail and as much anywhere, as `random` has it (0 to 65,535). `size` is
- * more than SAMPLE_ABOVE. */
-enum { SAMPLE_ABOVE = 1040, SAMPLE_BYTES = 128 };
-
-static inline int bytes_are_zero_in_sample(const uint8_t *p, size_t size, unsigned random)
-{
-    const uint8_t *anywhere = p + (((size - SAMPLE_BYTES) * random >> 16) & ~(size_t)15);
-    return bytes_are_zero(p, SAMPLE_BYTES) & bytes_are_zero(anywhere, SAMPLE_BYTES)
-           & bytes_are_zero(p + size - SAMPLE_BYTES, SAMPLE_BYTES);
-}
-
 /* Writes the cache lines of a range back to memory and drops them, so that the DRAM holds what was last written: the
  * answer from user space to the "uncached" mode that memfd_secret's first patches had. Nothing where the processor has no
  * such instruction for us (`lines_can_be_flushed`). */
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <immintrin.h>
 
 static inline int lines_can_be_flushed(void) { return 1; }
 

@@ -5,7 +5,7 @@ cdef extern from "prim.h" nogil:
     bint likely(bint)
     bint unlikely(bint)
     enum:
-        PAGE_BYTES, FRAME_SHIFT, FRAME_BYTES, PIECE_BYTES_MAX, SLACK_MIN, SLOT_BYTES_MIN, SAMPLE_ABOVE
+        PAGE_BYTES, FRAME_SHIFT, FRAME_BYTES, PIECE_BYTES_MAX, SLACK_MIN, SLOT_BYTES_MIN
         SLAB_SLOTS_MAX, SLAB_WORDS_MAX, LINE_BYTES, DETAIL_BYTES
     enum:
         ERROR_NONE, ERROR_UNSUPPORTED, ERROR_FORBIDDEN, ERROR_FLAGS, ERROR_MEMLOCK, ERROR_MAP_COUNT, ERROR_FILES
@@ -59,6 +59,10 @@ cdef extern from "prim.h" nogil:
     void wipe(void *p, size_t size) noexcept
     bint lines_can_be_flushed() noexcept
     void flush_lines(uint8_t *p, size_t size) noexcept
+    bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept
+
+cdef extern from "zeros.h" nogil:
+    enum:
+        SAMPLE_ABOVE
     bint bytes_are_zero(const uint8_t *p, size_t size) noexcept
     bint bytes_are_zero_in_sample(const uint8_t *p, size_t size, unsigned random) noexcept
-    bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept

@@ -5,8 +5,21 @@
 its canary share a slot, instead of falling into the next class. The lined family has the same classes, its slots
 rounded up to whole cache lines, for array data.
 """
-from libc.stdint cimport uint32_t
-from secalloc_ext.prim cimport LINE_BYTES, SLACK_MIN, bits_last
+from libc.stdint cimport uint8_t, uint32_t
+from secalloc_ext.prim cimport LINE_BYTES, SLACK_MIN, bits_last, likely
+
+cdef extern from *:
+    """
+    /* By size and slack in steps of 16: for the sizes that are asked for most, a look-up is soonest done. */
+    enum { TABLE_BYTES = 1040 };
+    static const uint8_t class_table[TABLE_BYTES / 16 + 1] = {
+        0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15,
+        16, 16, 16, 16, 17, 17, 17, 17, 17, 17, 17, 17, 18, 18, 18, 18, 18, 18, 18, 18,
+        19, 19, 19, 19, 19, 19, 19, 19, 20, 20, 20, 20, 20, 20, 20, 20};
+    """
+    enum:
+        TABLE_BYTES
+    const uint8_t class_table[]
 
 cdef enum:
     CLASS_COUNT = 37
@@ -18,8 +31,8 @@ cdef inline unsigned class_of_size(size_t size) noexcept nogil:
     """The smallest class whose slot holds `size` and its slack; `size` is at most SMALL_BYTES_MAX."""
     cdef size_t need = size + SLACK_MIN
     cdef unsigned top
-    if need <= 128:
-        return <unsigned>((need + 15) >> 4) - 1
+    if likely(need <= TABLE_BYTES):
+        return class_table[(need + 15) >> 4]
     need -= 17                # the nominal size less one, as the slot is nominal + 16
     top = bits_last(need)
     return (top << 2) + <unsigned>((need >> (top - 2)) & 3) - 19

@@ -1,7 +1,4 @@
-/* Layer 2: one slot from free to live and back; the common path of every alloc and free, in the forms that sizes call for.
- *
- *     short   SHORT_BYTES or less, and a slack of at most SLACK_SHORT: inline, without a call
- *     wide    above: one function, by AVX2 where there is AVX2
+/* Layer 2: one slot from free to live and back; the common path of every alloc and free.
  *
  * Opening ends the process when the slot is not free, or was written to since it was; closing, when it is not live, or
  * its canary is damaged. slot.pxd draws a slot.
@@ -9,9 +6,9 @@
 #ifndef SECALLOC_SLOT_H
 #define SECALLOC_SLOT_H
 
-#include "prim.h"
+#include "zeros.h"
 
-enum { STATE_LIVE = 0x8000, STATE_SIZE = 0x7fff, SLACK_SHORT = 24, WIPE_WIDE_MAX = 1040 /* above, memset(3) wins */ };
+enum { STATE_LIVE = 0x8000, STATE_SIZE = 0x7fff, SLACK_SHORT = 24 };
 
 #define inlined static inline __attribute__((always_inline, unused))
 
@@ -69,75 +66,44 @@ inlined size_t slot_check(uint64_t secret, const uint8_t *slot, size_t slot_byte
     return size;
 }
 
-/* --- short --------------------------------------------------------------------------------------------------------- */
-
-inlined int slot_is_short(size_t slot_bytes, size_t size)
-{
-    return slot_bytes <= SHORT_BYTES && slot_bytes - size <= SLACK_SHORT;
-}
-
-inlined void *slot_open_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size)
-{
-    if (!slot_is_short(slot_bytes, size))
-        __builtin_unreachable();
-    return slot_open(slot, state, secret, slot_bytes, size, bytes_are_zero_short(slot, slot_bytes));
-}
-
-inlined void slot_close_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live)
-{
-    if (!slot_is_short(slot_bytes, live & STATE_SIZE))
-        __builtin_unreachable();
-    slot_check(secret, slot, slot_bytes, live);
-    atomic_store_16_relaxed(state, 0);
-    wipe_short(slot, slot_bytes);
-}
-
-/* --- wide ---------------------------------------------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"), noinline, unused)) static void *slot_open_avx2(uint8_t *slot, uint16_t *state,
-                                                                              uint64_t secret, size_t slot_bytes,
-                                                                              size_t size)
-{
-    return slot_open(slot, state, secret, slot_bytes, size, bytes_are_zero_avx2(slot, slot_bytes));
-}
-
-__attribute__((target("avx2"), noinline, unused)) static void slot_close_avx2(uint8_t *slot, uint16_t *state,
-                                                                              uint64_t secret, size_t slot_bytes,
-                                                                              unsigned live)
+/* Any slot. */
+inlined void slot_close_any(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live)
 {
     slot_check(secret, slot, slot_bytes, live);
     atomic_store_16_relaxed(state, 0);
-    wipe_avx2(slot, slot_bytes);
-}
-#else
-static inline void *slot_open_avx2(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size)
-{
-    return slot_open(slot, state, secret, slot_bytes, size, bytes_are_zero(slot, slot_bytes));
-}
-static inline void slot_close_avx2(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live)
-{
-    (void)slot, (void)state, (void)secret, (void)slot_bytes, (void)live;
-}
-#endif
-
-/* All of it must be zero. */
-static inline void *slot_open_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size)
-{
-    if (likely(wide_vectors && slot_bytes > SHORT_BYTES))
-        return slot_open_avx2(slot, state, secret, slot_bytes, size);
-    return slot_open(slot, state, secret, slot_bytes, size, bytes_are_zero(slot, slot_bytes));
+    wipe_slot(slot, slot_bytes);
 }
 
-static inline void slot_close_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live)
+/* The common case of both, which calls no function: what is not common is cut off for the compiler. */
+inlined int slot_is_common(size_t slot_bytes, size_t size)
 {
-    if (likely(wide_vectors && slot_bytes > SHORT_BYTES && slot_bytes <= WIPE_WIDE_MAX)) {
-        slot_close_avx2(slot, state, secret, slot_bytes, live);
-        return;
+    return slot_bytes <= inline_bytes && slot_bytes - size <= SLACK_SHORT;
+}
+
+inlined void *slot_open_common(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size)
+{
+    static const char phrase[] = "write after free";
+    if (!slot_is_common(slot_bytes, size))
+        __builtin_unreachable();
+    if (slot_bytes > SHORT_BYTES) {
+        if (unlikely(!bytes_are_zero_32(slot, slot_bytes)))
+            fatal_error(phrase);
+    } else if (unlikely(!bytes_are_zero_short(slot, slot_bytes))) {
+        fatal_error(phrase);
     }
+    return slot_open(slot, state, secret, slot_bytes, size, 1);
+}
+
+inlined void slot_close_common(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live)
+{
+    if (!slot_is_common(slot_bytes, live & STATE_SIZE))
+        __builtin_unreachable();
     slot_check(secret, slot, slot_bytes, live);
     atomic_store_16_relaxed(state, 0);
-    wipe(slot, slot_bytes);
+    if (slot_bytes > SHORT_BYTES)
+        wipe_32(slot, slot_bytes);
+    else
+        wipe_short(slot, slot_bytes);
 }
 
 #undef inlined

@@ -8,7 +8,7 @@ A live slot of `slot_bytes` that holds `size` bytes::
 The zero makes a string that ends one NUL too far harmless, and one byte that is not NUL an overflow. No byte of the
 secret is zero. A free slot is all zero. `states[i]` is 0 when slot i is free and STATE_LIVE | size when live.
 
-slot.h opens and closes slots: *short* ones inline, which keeps the common path free of calls, *wide* ones by vectors.
+slot.h opens and closes slots; zeros.h says how they are zeroed.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.frame cimport CARE_FLUSH, frame_t
@@ -22,14 +22,13 @@ cdef extern from "slot.h" nogil:
         STATE_LIVE, STATE_SIZE
     void canary_fill(uint64_t secret, uint8_t *first, size_t slack, size_t size) noexcept
     bint canary_is_intact(uint64_t secret, const uint8_t *first, size_t slack, size_t size) noexcept
-    bint slot_is_short(size_t slot_bytes, size_t size) noexcept
+    bint slot_is_common(size_t slot_bytes, size_t size) noexcept
     void *slot_open(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size,
                     bint is_zero) noexcept
-    void *slot_open_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size) noexcept
-    void *slot_open_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size) noexcept
+    void *slot_open_common(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, size_t size) noexcept
     size_t slot_check(uint64_t secret, const uint8_t *slot, size_t slot_bytes, unsigned live) noexcept
-    void slot_close_short(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
-    void slot_close_wide(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
+    void slot_close_common(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
+    void slot_close_any(uint8_t *slot, uint16_t *state, uint64_t secret, size_t slot_bytes, unsigned live) noexcept
 
 
 cdef inline bint slot_is_zero(const uint8_t *slot, size_t slot_bytes, bint whole, rng_t *rng) noexcept nogil:
@@ -68,8 +67,8 @@ cdef inline size_t slot_size(const frame_t *slab, uint32_t index) noexcept nogil
 
 cdef inline void slot_close(const frame_t *slab, uint32_t index) noexcept nogil:
     """Check and wipe a live slot. It is nobody's then, until slot_give."""
-    slot_close_wide(slot_start(slab, index), slab.states + index, slab.canary, slab.slot_bytes,
-                    atomic_load_16_relaxed(slab.states + index))
+    slot_close_any(slot_start(slab, index), slab.states + index, slab.canary, slab.slot_bytes,
+                   atomic_load_16_relaxed(slab.states + index))
 
 
 cdef inline void slot_flush(const frame_t *slab, uint32_t index) noexcept nogil:
