@@ -10,14 +10,15 @@ import os
 import platform
 import re
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from secalloc_ext.errors import SecallocError
-from secalloc_ext.heapobject import probe
+from secalloc_ext.heapobject import Heap, probe
 
-__all__ = ["OK", "PROBLEM", "WARNING", "Finding", "findings", "usable", "user"]
+__all__ = ["OK", "PROBLEM", "WARNING", "Finding", "findings", "reservation", "usable", "user"]
 
 CAP_IPC_LOCK = 14
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -70,6 +71,8 @@ def _status(root: Path, key: str) -> str:
 def _bytes(size: int) -> str:
     if size == resource.RLIM_INFINITY:
         return "unlimited"
+    if size >= 1 << 30:
+        return f"{size / (1 << 30):.4g} GiB"
     if size >= 1 << 20:
         return f"{size / (1 << 20):.4g} MiB"
     return f"{size >> 10} KiB" if size >= 1 << 10 else f"{size} bytes"
@@ -250,6 +253,22 @@ def findings(
         ptrace_scope(root),
         swap(root),
     ]
+
+
+def reservation(size: int, progress: Callable[[int, int], None] | None = None) -> Finding:
+    """Whether this user gets that many bytes of secret memory: they are reserved, touched, and given back."""
+    heap = Heap("check")
+    name, since = f"reserve {_bytes(size)}", time.perf_counter()
+    try:
+        heap.reserve(size, progress=progress)
+    except SecallocError as error:
+        got = heap.stats().committed
+        return Finding(name, PROBLEM, f"no more than {_bytes(got)}", str(error.args[-1]))
+    finally:
+        heap.trim()
+    took, threads = time.perf_counter() - since, len(os.sched_getaffinity(0))
+    pages = max(-(-size // PAGE_BYTES), 1)
+    return Finding(name, OK, f"{took:.3g} s, {took / pages * 1e6:.3g} us a page, {threads} threads")
 
 
 def usable(rows: list[Finding]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import secalloc
-from secalloc.table import Cell, can_draw, print_coloured, print_table, progress
+from secalloc.table import Cell, can_draw, print_coloured, print_table, progress, progress_bytes
 
 try:
     import click
@@ -82,16 +82,25 @@ def _demo_line(row: Row) -> list[Cell]:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
-def check(as_json: bool) -> None:
+@click.option("--reserve", metavar="SIZE", help="Try whether there is as much, as 256 MiB; it takes 20 s a GiB.")
+def check(as_json: bool, reserve: str | None) -> None:
     """Tell what this machine gives for secret memory, and what to change.
 
-    Exits with 0 if secret memory can be used, with 1 if not.
+    Exits with 0 if secret memory can be used, and as much as SIZE, with 1 if not.
     """
     from dataclasses import asdict
 
-    from secalloc.check import findings, usable, user
+    from secalloc.check import findings, reservation, usable, user
+    from secalloc_ext.heapobject import parse_size
 
+    try:
+        size = parse_size(0 if reserve is None else reserve)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--reserve") from None
     rows = findings()
+    if reserve is not None and usable(rows):
+        with progress_bytes(f"reserve {reserve}") as advance:
+            rows.append(reservation(size, advance))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:

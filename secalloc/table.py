@@ -4,9 +4,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table", "progress"]
+__all__ = ["Cell", "can_draw", "plain_table", "print_coloured", "print_table", "progress", "progress_bytes"]
 
 Item = TypeVar("Item")
 
@@ -83,3 +84,23 @@ def progress(items: Sequence[Item], name_of: Callable[[Item], str]) -> Iterator[
             bar.update(task, description=name_of(item), refresh=True)
             yield item
             bar.advance(task)
+
+
+@contextmanager
+def progress_bytes(name: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A function to call with the bytes done and their number: draws a bar on standard error. None without rich
+    or without a terminal."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        yield None
+        return
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(name)
+        yield lambda done, size: bar.update(task, completed=done, total=size)
