@@ -31,7 +31,7 @@ def test_reserving_tells_how_long_it_took_and_leaves_nothing():
 
 
 def test_reserving_more_than_a_user_may_have_says_how_much_there_was():
-    succeed("""
+    succeed(r"""
 import threading
 from secalloc import check
 from support import hostile
