@@ -32,7 +32,7 @@ def test_reserving_tells_how_long_it_took_and_leaves_nothing():
 
 def test_reserving_more_than_a_user_may_have_says_how_much_there_was():
     succeed(r"""
-import threading
+import re, threading  # while the interpreter can be read
 from secalloc import check
 from support import hostile
 hostile.become_ordinary_user()
