@@ -18,7 +18,6 @@ import errno
 import json
 import mmap
 import os
-import re
 import resource
 import shutil
 import signal
@@ -26,16 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from secalloc.scan import areas, runs
+
 __all__ = ["ATTACKS", "Attack", "CannotRun", "Needle", "Order", "Outcome", "Target", "attack", "become"]
 
-CHUNK = 1 << 22  # bytes read at once
-PAGE = mmap.PAGESIZE
 DUMP_EVERYTHING = "0xff"  # of /proc/PID/coredump_filter: all kinds of mapping
 FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 CORE_BYTES_MAX = 1 << 31
@@ -116,14 +115,6 @@ def _failure(what: str) -> OSError:
     return OSError(code, f"{what}: {os.strerror(code)}")
 
 
-def _readable(pid: int) -> Iterator[tuple[int, int]]:
-    """First and last address of each mapping that its process may read."""
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S* ", line)
-        if match and not line.endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
-            yield int(match[1], 16), int(match[2], 16)
-
-
 def _scan(target: Target, read: Callable[[int, int], bytes]) -> set[str]:
     """Look through all readable mappings, and once more at the addresses told, readable or not.
 
@@ -131,33 +122,13 @@ def _scan(target: Target, read: Callable[[int, int], bytes]) -> set[str]:
     """
     needles = {needle.name: needle.plain() for needle in target.needles}
     overlap = max(map(len, needles.values())) - 1
-    ranges = list(_readable(target.pid))
+    ranges = [(area.first, area.end) for area in areas(target.pid)]
     ranges += [(needle.address, needle.address + len(needle.plain())) for needle in target.needles if needle.address]
     found: set[str] = set()
     for first, last in ranges:
-        for data in _runs(first, last, read, overlap):
+        for _, data in runs(first, last, read, overlap):
             found |= {name for name, plain in needles.items() if plain in data}
     return found
-
-
-def _runs(first: int, last: int, read: Callable[[int, int], bytes], overlap: int) -> Iterator[bytes]:
-    """What can be read of a range. A page that cannot is stepped over: the next one may be readable.
-
-    Each piece starts with the last `overlap` bytes of the piece before it, where the two adjoin.
-    """
-    address, size, tail = first, CHUNK, b""
-    while address < last:
-        try:
-            data = read(address, min(size, last - address))
-        except OSError:
-            data = b""
-        if data:
-            address, size = address + len(data), CHUNK
-            data = tail + data
-            yield data
-            tail = data[max(0, len(data) - overlap) :]
-        else:
-            address, size, tail = (address // PAGE + 1) * PAGE, PAGE, b""
 
 
 def _search_file(path: Path, target: Target) -> set[str]:
@@ -184,7 +155,7 @@ def vm_readv(target: Target) -> set[str]:
             raise _failure("process_vm_readv")
         return buffer.raw[:got]
 
-    read(next(_readable(target.pid))[0], 1)  # not allowed at all? then the error tells
+    read(next(areas(target.pid)).first, 1)  # not allowed at all? then the error tells
     return _scan(target, read)
 
 
