@@ -91,7 +91,7 @@ class Outcome:
     """What an attack found, by needle name; or why it could not run; or how it broke."""
 
     attack: str
-    found: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list[str])
     skipped: str | None = None
     failed: str | None = None
 
@@ -165,7 +165,7 @@ def ptrace_peek(target: Target) -> set[str]:
     if _libc.ptrace(PTRACE_ATTACH, target.pid, None, None) < 0:
         raise _failure("ptrace")
     os.waitpid(target.pid, 0)
-    found = set()
+    found: set[str] = set()
     try:
         for needle in target.needles:
             words = b""
@@ -183,7 +183,7 @@ def ptrace_peek(target: Target) -> set[str]:
 
 
 def pidfd_getfd(target: Target) -> set[str]:
-    found = set()
+    found: set[str] = set()
     pidfd = _libc.syscall(SYS_PIDFD_OPEN, target.pid, 0)
     if pidfd < 0:
         raise _failure("pidfd_open")
@@ -204,7 +204,7 @@ def pidfd_getfd(target: Target) -> set[str]:
 
 
 def map_files(target: Target) -> set[str]:
-    found = set()
+    found: set[str] = set()
     refused = opened = 0
     for entry in Path(f"/proc/{target.pid}/map_files").iterdir():
         try:
@@ -235,7 +235,7 @@ def debugger_dump(target: Target) -> set[str]:
             if "not permitted" in made.stderr:
                 raise CannotRun(reason + _yama())
             raise RuntimeError(reason)
-        return set().union(*(_search_file(core, target) for core in cores))
+        return set[str]().union(*(_search_file(core, target) for core in cores))
 
 
 def _limit_files() -> None:
@@ -265,7 +265,7 @@ def kernel_dump(target: Target) -> set[str]:
     if not cores:
         raise RuntimeError(f"the kernel wrote no core file to {folder}")
     try:
-        return set().union(*(_search_file(core, target) for core in cores))
+        return set[str]().union(*(_search_file(core, target) for core in cores))
     finally:
         for core in cores:
             core.unlink()

@@ -71,10 +71,10 @@ def verdict(results: list[Result]) -> bool:
 class Report:
     effort: Effort
     machine: dict[str, str] = field(default_factory=describe)
-    peers: list[Found | PythonPeer | Absent] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    curves: list[Curves] = field(default_factory=list)
-    densities: list[Density | Absent] = field(default_factory=list)
+    peers: list[Found | PythonPeer | Absent] = field(default_factory=list[Found | PythonPeer | Absent])
+    results: list[Result] = field(default_factory=list[Result])
+    curves: list[Curves] = field(default_factory=list[Curves])
+    densities: list[Density | Absent] = field(default_factory=list[Density | Absent])
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -31,8 +31,8 @@ class Curves:
     name: str
     title: str
     x: str
-    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def by_size(peers: list[Found | Absent], rounds: int, sizes: tuple[int, ...] = SIZES) -> Curves:

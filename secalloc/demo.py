@@ -38,9 +38,9 @@ class Row:
     attacker: str
     attack: str
     description: str
-    ordinary: list[str] = field(default_factory=list)
-    secret: list[str] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
+    ordinary: list[str] = field(default_factory=list[str])
+    secret: list[str] = field(default_factory=list[str])
+    missed: list[str] = field(default_factory=list[str])
     skipped: str | None = None
     failed: str | None = None
 

@@ -50,9 +50,9 @@ SAMPLE_BYTES = 64  # of an array: what is looked for
 class Held:
     """What is held: the needles, why a kind is missing, and the objects to keep alive."""
 
-    needles: list[Needle] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
-    objects: list[Any] = field(default_factory=list)
+    needles: list[Needle] = field(default_factory=list[Needle])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
+    objects: list[Any] = field(default_factory=list[Any])
 
     def add(self, name: str, data: Sequence[int], address: int) -> None:
         self.needles.append(needle_of(name, data, address))

@@ -137,13 +137,13 @@ def draw(heap: Heap | None = None, *, columns: int = 80, lines: int = 24, glyphs
     What is beyond `lines` is left out in the middle, and said to be.
     """
     width = max(8, columns - MARGIN)
-    pictures = []
+    pictures: list[str] = []
     for name, parts in _layouts(heap):
         if not parts:
             pictures.append(f"heap {name!r}: no pages")
             continue
         cell = cell_bytes(parts, lines * width)
-        drawn, at = [], 0
+        at, drawn = 0, list[str]()
         for line in lines_of(runs_of(parts, cell), width):
             at = next((run.part.start for run in line if run.part is not None), at)
             drawn.append(f"{at / 2**20:8.2f} MiB " + "".join(text_of(run, glyphs) for run in line).rstrip())
@@ -218,7 +218,7 @@ def _shapes(run: Run, left: int, top: int) -> list[str]:
 def _legend(top: int) -> list[str]:
     kinds = [*zip(COLOURS, ("no slot live", "1/4", "half", "3/4", "all"), strict=True),
              ("#e2e2e2", "no slab at present"), ("#f0d9a8", "freed large object, kept"), ("#b03a2e", "guard page")]
-    shapes, left = [], EDGE
+    left, shapes = EDGE, list[str]()
     for colour, meaning in kinds:
         shapes.append(_box(left, top, 2 * CELL_X, colour))
         shapes.append(f'<text x="{left + 20}" y="{top + TEXT_Y}">{escape(meaning)}</text>')

@@ -31,7 +31,7 @@ def compare(ours: Sample, theirs: Sample, rounds: int) -> Measured:
     """
     ours()
     theirs()
-    pairs = []
+    pairs: list[tuple[float, float]] = []
     for turn in range(rounds):
         if turn % 2:  # whoever comes second finds warmer caches
             second = theirs()

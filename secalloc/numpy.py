@@ -13,7 +13,7 @@ entered it: asyncio tasks made inside inherit it, `threading.Thread` and executo
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ Shape = int | tuple[int, ...]
 
 
 @contextmanager
-def secure_arrays(heap: Heap | None = None) -> Iterator[None]:
+def secure_arrays(heap: Heap | None = None) -> Generator[None]:
     """Put the data of every array made in the block on secret pages, temporaries included.
 
     Also usable as a decorator. Nests. What numpy, BLAS and LAPACK copy into buffers of their own stays in ordinary

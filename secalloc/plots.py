@@ -26,7 +26,7 @@ COLOURS = {
 
 def draw(report: Report, folder: Path) -> list[str]:
     """Write what there is to draw; answers the files' names without their endings."""
-    names = []
+    names: list[str] = []
     for curves in report.curves:
         if curves.points:
             names.append(_save(_lines(curves), folder, curves.name))
@@ -44,7 +44,8 @@ def _save(figure: Any, folder: Path, name: str) -> str:
 
 
 def _axes(title: str) -> tuple[Any, Any]:
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    made: tuple[Any, Any] = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = made
     axes.set_title(title)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

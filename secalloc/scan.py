@@ -74,7 +74,7 @@ def hits(pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
     ------
     OSError : the memory cannot be read at all
     """
-    found = {}
+    found: dict[tuple[str, int], str] = {}
     overlap = max(map(len, needles.values())) - 1
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
@@ -87,7 +87,7 @@ def progress(items: Sequence[Item], name_of: Callable[[Item], str]) -> Iterator[
 
 
 @contextmanager
-def progress_bytes(name: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bytes(name: str) -> Generator[Callable[[int, int], None] | None]:
     """A function to call with the bytes done and their number: draws a bar on standard error. None without rich
     or without a terminal."""
     try:
