@@ -21,15 +21,16 @@ cdef void put_digits(unsigned char *to, const unsigned char *data, Py_ssize_t si
 cdef void put_groups(unsigned char *to, SecureBytes self, unsigned char separator, Py_ssize_t first,
                      Py_ssize_t group) noexcept:
     """Digits of `first` bytes, then always a separator and those of `group` bytes."""
-    cdef Py_ssize_t done = first
-    put_digits(to, self.data, first)
-    to += 2 * first
-    while done < self.size:
-        first = min(group, self.size - done)
-        to[0] = separator
-        put_digits(to + 1, self.data + done, first)
-        to += 1 + 2 * first
-        done += first
+    cdef const unsigned char *data = self.data
+    cdef Py_ssize_t i
+    for i in range(self.size):
+        if i == first:
+            to[0] = separator
+            to += 1
+            first += group
+        to[0] = digit_of(data[i] >> 4)
+        to[1] = digit_of(data[i] & 15)
+        to += 2
 
 
 cdef int separator_byte(object sep) except -1:

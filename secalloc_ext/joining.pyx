@@ -1,6 +1,7 @@
 # cython: language_level=3
 """Layer 4: many bytes-like objects in one SecureBytes."""
 from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport PyBytes_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.string cimport memcpy
 from secalloc_ext.arguments cimport size_sum
@@ -12,6 +13,8 @@ cdef extern from "Python.h":
 
 
 cdef int open_item(needle_t *needle, object item, Py_ssize_t i) except -1:
+    if PyBytes_CheckExact(item):
+        return needle_open(needle, item)
     if PyObject_CheckBuffer(item):
         try:
             return needle_open(needle, item)

@@ -15,6 +15,9 @@ cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
     void *memrchr(const void *haystack, int byte, size_t size)
 
+cdef extern from "search.h" nogil:
+    size_t find_pair(const unsigned char *p, size_t size, const unsigned char *pair) noexcept
+
 cdef struct needle_t:
     const unsigned char *data
     Py_ssize_t size
@@ -65,8 +68,12 @@ cdef inline int needle_close(needle_t *needle) except -1:
 cdef inline Py_ssize_t find_first(const unsigned char *data, Py_ssize_t size, const needle_t *needle) noexcept:
     """Where the needle is first; -1 where it is not."""
     cdef const unsigned char *at
+    cdef Py_ssize_t place
     if needle.size == 1:
         at = <const unsigned char *>memchr(data, needle.data[0], <size_t>size)
+    elif needle.size == 2:
+        place = <Py_ssize_t>find_pair(data, <size_t>size, needle.data)
+        return place if place < size else -1
     else:
         at = <const unsigned char *>memmem(data, <size_t>size, needle.data, <size_t>needle.size)
     return at - data if at != NULL else -1

@@ -78,19 +78,22 @@ def replace(SecureBytes self not None, old, new, Py_ssize_t count=-1, /):
 # --- byte by byte ---
 
 cdef SecureBytes translated(SecureBytes self, const unsigned char *table, const unsigned char *deleted):
-    """`deleted` has a 1 for each byte to be left out."""
+    """`deleted` has a 1 for each byte to be left out; NULL: none is."""
     cdef SecureBytes made = SecureBytes.__new__(SecureBytes)
+    cdef const unsigned char *data = self.data
+    cdef unsigned char *to
     cdef Py_ssize_t i
-    cdef Py_ssize_t kept = 0
-    cdef Py_ssize_t left_out = 0
+    cdef Py_ssize_t size = self.size
     securebytes_check(self)
+    if deleted != NULL:
+        for i in range(self.size):
+            size -= deleted[data[i]]
+    securebytes_make(made, size, self.heap)
+    to = made.data
     for i in range(self.size):
-        left_out += deleted[self.data[i]]
-    securebytes_make(made, self.size - left_out, self.heap)
-    for i in range(self.size):
-        if not deleted[self.data[i]]:
-            made.data[kept] = table[self.data[i]] if table != NULL else self.data[i]
-            kept += 1
+        if deleted == NULL or not deleted[data[i]]:
+            to[0] = table[data[i]] if table != NULL else data[i]
+            to += 1
     return made
 
 
@@ -103,7 +106,7 @@ cdef SecureBytes translated_without(SecureBytes self, const unsigned char *table
     try:
         for i in range(needle.size):
             deleted[needle.data[i]] = 1
-        return translated(self, table, deleted)
+        return translated(self, table, deleted if needle.size > 0 else NULL)
     finally:
         wipe(deleted, sizeof(deleted))
         needle_close(&needle)

@@ -11,23 +11,24 @@ from secalloc_ext.securebytes cimport (
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef extern from "search.h" nogil:
+    bint is_space(unsigned char byte) noexcept
+    size_t find_space(const unsigned char *p, size_t i, size_t size) noexcept
+    size_t find_line_end(const unsigned char *p, size_t i, size_t size) noexcept
 
-cdef inline bint is_space(unsigned char byte) noexcept:
-    return byte == 32 or 9 <= byte <= 13
 
-
-cdef inline Py_ssize_t forward(SecureBytes self, Py_ssize_t i, bint space) except -1:
-    """The first place from `i` on that is not, or is, white space as told; the end where there is none."""
+cdef inline Py_ssize_t skip_spaces(SecureBytes self, Py_ssize_t i) except -1:
     securebytes_check(self)
-    while i < self.size and is_space(self.data[i]) == space:
+    while i < self.size and is_space(self.data[i]):
         i += 1
     return i
 
 
 cdef inline Py_ssize_t backward(SecureBytes self, Py_ssize_t i, bint space) except -1:
-    """The same before `i`, on the way to the start: what is told lies behind the answer."""
+    """The end of what is before `i` and not, or is, white space as told."""
+    cdef const unsigned char *data = self.data
     securebytes_check(self)
-    while i > 0 and is_space(self.data[i - 1]) == space:
+    while i > 0 and is_space(data[i - 1]) == space:
         i -= 1
     return i
 
@@ -35,11 +36,11 @@ cdef inline Py_ssize_t backward(SecureBytes self, Py_ssize_t i, bint space) exce
 cdef list words(SecureBytes self, Py_ssize_t splits):
     cdef list parts = []
     cdef Py_ssize_t end
-    cdef Py_ssize_t start = forward(self, 0, True)
+    cdef Py_ssize_t start = skip_spaces(self, 0)
     while start < self.size:
-        end = forward(self, start, False) if splits > 0 else self.size
+        end = <Py_ssize_t>find_space(self.data, <size_t>start, <size_t>self.size) if splits > 0 else self.size
         parts.append(securebytes_part(self, start, end - start))
-        start = forward(self, end, True)
+        start = skip_spaces(self, end)
         splits -= 1
     return parts
 
@@ -128,14 +129,13 @@ def rsplit(SecureBytes self not None, sep=None, Py_ssize_t maxsplit=-1):
 
 cdef Py_ssize_t line_end(SecureBytes self, Py_ssize_t start, Py_ssize_t *next_start) except -1:
     """Where the line that begins at `start` ends, without and with its end: LF, CR or both."""
-    cdef Py_ssize_t i = start
+    cdef Py_ssize_t end
     securebytes_check(self)
-    while i < self.size and self.data[i] != c"\n" and self.data[i] != c"\r":
-        i += 1
-    next_start[0] = min(i + 1, self.size)
-    if i + 1 < self.size and self.data[i] == c"\r" and self.data[i + 1] == c"\n":
+    end = <Py_ssize_t>find_line_end(self.data, <size_t>start, <size_t>self.size)
+    next_start[0] = min(end + 1, self.size)
+    if end + 1 < self.size and self.data[end] == c"\r" and self.data[end + 1] == c"\n":
         next_start[0] += 1
-    return i
+    return end
 
 
 def splitlines(SecureBytes self not None, bint keepends=False):
