@@ -22,7 +22,7 @@ cdef class SecureBytes:            # no methods of C: with a pointer to a table 
 
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap)                        # zeroed
 cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded)            # takes the slot over, in any case
-cdef SecureBytes securebytes_part(SecureBytes self, Py_ssize_t start, Py_ssize_t count)   # checks `self`
+cdef SecureBytes securebytes_part(SecureBytes self, Py_ssize_t start, Py_ssize_t count)   # of one that was checked
 # For a size that depends on the bytes: `blank` from SecureBytes.__new__ first, then look at them, then this, which runs
 # no Python code where it succeeds.
 cdef int securebytes_make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1        # zeroed

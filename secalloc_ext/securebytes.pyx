@@ -53,23 +53,26 @@ cdef inline void hold(SecureBytes self, const filled_t *slot, Heap heap, bint gu
     self.access = self.effective = ACCESS_READ_WRITE
 
 
-cdef int securebytes_make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1:
+cdef inline int make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1:
     cdef filled_t slot
     source_zeros(&slot, size, heap, False)
     hold(blank, &slot, heap, False)
     return 0
 
 
+cdef int securebytes_make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1:
+    return make(blank, size, heap)
+
+
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
     cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
-    securebytes_make(self, size, heap)
+    make(self, size, heap)
     return self
 
 
 cdef SecureBytes securebytes_part(SecureBytes self, Py_ssize_t start, Py_ssize_t count):
-    cdef SecureBytes part = SecureBytes.__new__(SecureBytes)
+    cdef SecureBytes part = securebytes_new(count, self.heap)
     securebytes_check(self)
-    securebytes_make(part, count, self.heap)
     memcpy(part.data, self.data + start, <size_t>count)
     return part
 
@@ -208,12 +211,13 @@ cdef class SecureBytes:
         if not isinstance(key, slice):
             return self.data[position(self, key)]
         count = slice_bounds(self, key, &start, &step)
-        if step == 1:
-            return securebytes_part(self, start, count)
         result = securebytes_new(count, self.heap)
         securebytes_check(self)
-        for i in range(count):
-            result.data[i] = self.data[start + i * step]
+        if step == 1:
+            memcpy(result.data, self.data + start, <size_t>count)
+        else:
+            for i in range(count):
+                result.data[i] = self.data[start + i * step]
         return result
 
     def __iter__(self):
@@ -326,6 +330,7 @@ cdef class SecureBytes:
             securebytes_settle(self)
 
     def __copy__(self):
+        securebytes_check(self)
         return securebytes_part(self, 0, self.size)
 
     def __deepcopy__(self, memo):
