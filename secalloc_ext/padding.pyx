@@ -3,6 +3,7 @@
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Check, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from libc.string cimport memcpy, memset
+from secalloc_ext.arguments cimport int_value
 from secalloc_ext.securebytes cimport SecureBytes, securebytes_add_methods, securebytes_check, securebytes_make
 
 cdef extern from "Python.h":
@@ -81,16 +82,17 @@ cdef Py_ssize_t expand(unsigned char *to, const unsigned char *data, Py_ssize_t 
     return done
 
 
-def expandtabs(SecureBytes self not None, int tabsize=8):
+def expandtabs(SecureBytes self not None, tabsize=8):
     """With spaces for each tab, up to the next column that is a multiple of `tabsize`."""
     cdef Py_ssize_t size
+    cdef int tab = int_value(tabsize)
     cdef SecureBytes made = SecureBytes.__new__(SecureBytes)
     securebytes_check(self)
-    size = expand(NULL, self.data, self.size, tabsize)
+    size = expand(NULL, self.data, self.size, tab)
     if size < 0:
         raise OverflowError("result too long")
     securebytes_make(made, size, self.heap)
-    expand(made.data, self.data, self.size, tabsize)
+    expand(made.data, self.data, self.size, tab)
     return made
 
 

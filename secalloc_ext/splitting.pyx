@@ -84,15 +84,16 @@ def split(SecureBytes self not None, sep=None, Py_ssize_t maxsplit=-1):
         return words(self, maxsplit)
     open_separator(&needle, sep)
     try:
+        securebytes_check(self)
         parts = []
         while maxsplit > 0:
-            securebytes_check(self)
             at = find_first(self.data + start, self.size - start, &needle)
             if at < 0:
                 break
             parts.append(securebytes_part(self, start, at))
             start += at + needle.size
             maxsplit -= 1
+            securebytes_check(self)
         parts.append(securebytes_part(self, start, self.size - start))
         return parts
     finally:
@@ -111,15 +112,16 @@ def rsplit(SecureBytes self not None, sep=None, Py_ssize_t maxsplit=-1):
         return words_from_behind(self, maxsplit)
     open_separator(&needle, sep)
     try:
+        securebytes_check(self)
         parts = []
         while maxsplit > 0:
-            securebytes_check(self)
             at = find_last(self.data, end, &needle)
             if at < 0:
                 break
             parts.append(securebytes_part(self, at + needle.size, end - at - needle.size))
             end = at
             maxsplit -= 1
+            securebytes_check(self)
         parts.append(securebytes_part(self, 0, end))
         parts.reverse()
         return parts
