@@ -175,6 +175,11 @@ def test_a_method_does_what_it_does_of_a_bytearray(made, share, name):
     made[name] = compare(name, getattr(SecureBytes, name), share)
 
 
+def test_every_method_that_both_have_is_compared():
+    both = {name for name in dir(bytearray) if hasattr(SecureBytes, name) and not name.startswith("_")}
+    assert both - set(METHODS) == {"fromhex"}  # test_securebytes.py compares it
+
+
 BROKEN = {
     "find": lambda key, *rest: key.rfind(*rest),
     "split": lambda key, *rest, **named: key.split(*rest, **named)[:1],
