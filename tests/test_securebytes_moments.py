@@ -88,9 +88,9 @@ def test_without_memory_each_method_leaves_nothing_behind(use):
 
 
 class Wiping:
-    """An argument that wipes the SecureBytes while it is asked for its value, its bytes or its items."""
+    """A number, or a sequence, that wipes the SecureBytes while it is asked for its value or its items."""
 
-    def __init__(self, key, value=b"t"):
+    def __init__(self, key, value=0):
         self.key, self.value = key, value
 
     def __index__(self):
@@ -102,11 +102,16 @@ class Wiping:
         self.key.wipe()
         yield b"behind"
 
-    if sys.version_info >= (3, 12):
 
-        def __buffer__(self, flags):
-            self.key.wipe()
-            return memoryview(self.value)
+class WipingBuffer:
+    """From Python 3.12 on."""
+
+    def __init__(self, key, value=b"t"):
+        self.key, self.value = key, value
+
+    def __buffer__(self, flags):
+        self.key.wipe()
+        return memoryview(self.value)
 
 
 BY_INDEX = {
@@ -124,16 +129,16 @@ BY_INDEX = {
     "repetition from the left": lambda key: Wiping(key, 4) * key, "join": lambda key: key.join(Wiping(key)),
 }  # fmt: skip
 BY_BUFFER = {
-    "find": lambda key: key.find(Wiping(key)), "rindex": lambda key: key.rindex(Wiping(key)),
-    "count": lambda key: key.count(Wiping(key)), "startswith": lambda key: key.startswith(Wiping(key)),
-    "endswith": lambda key: key.endswith((b"x", Wiping(key))), "membership": lambda key: Wiping(key) in key,
-    "split": lambda key: key.split(Wiping(key)), "rsplit": lambda key: key.rsplit(Wiping(key)),
-    "partition": lambda key: key.partition(Wiping(key)), "rpartition": lambda key: key.rpartition(Wiping(key)),
-    "strip": lambda key: key.strip(Wiping(key)), "removeprefix": lambda key: key.removeprefix(Wiping(key)),
-    "removesuffix": lambda key: key.removesuffix(Wiping(key)), "replace": lambda key: key.replace(Wiping(key), b""),
-    "replace by": lambda key: key.replace(b"t", Wiping(key)), "table": lambda key: key.translate(Wiping(key, TABLE)),
-    "delete": lambda key: key.translate(None, Wiping(key)), "join": lambda key: key.join([b"a", Wiping(key), b"b"]),
-    "addition": lambda key: key + Wiping(key),
+    "find": lambda key: key.find(WipingBuffer(key)), "rindex": lambda key: key.rindex(WipingBuffer(key)),
+    "count": lambda key: key.count(WipingBuffer(key)), "startswith": lambda key: key.startswith(WipingBuffer(key)),
+    "endswith": lambda key: key.endswith((b"x", WipingBuffer(key))), "membership": lambda key: WipingBuffer(key) in key,
+    "split": lambda key: key.split(WipingBuffer(key)), "rsplit": lambda key: key.rsplit(WipingBuffer(key)),
+    "partition": lambda key: key.partition(WipingBuffer(key)), "rpartition": lambda key: key.rpartition(WipingBuffer(key)),
+    "strip": lambda key: key.strip(WipingBuffer(key)), "removeprefix": lambda key: key.removeprefix(WipingBuffer(key)),
+    "removesuffix": lambda key: key.removesuffix(WipingBuffer(key)), "replace": lambda key: key.replace(WipingBuffer(key), b""),
+    "replace by": lambda key: key.replace(b"t", WipingBuffer(key)), "table": lambda key: key.translate(WipingBuffer(key, TABLE)),
+    "delete": lambda key: key.translate(None, WipingBuffer(key)), "join": lambda key: key.join([b"a", WipingBuffer(key), b"b"]),
+    "addition": lambda key: key + WipingBuffer(key),
 }  # fmt: skip
 IN_THE_MIDDLE = {f"{name} by number": use for name, use in BY_INDEX.items()}
 if sys.version_info >= (3, 12):
@@ -151,7 +156,7 @@ def test_wiping_in_the_middle_of_a_method_is_a_wiped_error(use):
 
 
 def test_a_finalizer_that_wipes_while_parts_are_made_ends_the_split():
-    """It runs in whichever allocation the collector comes along."""
+    """It runs in whichever allocation the collector comes along; from Python 3.12 on, in none."""
 
     class Trash:
         def __init__(self, key):
@@ -177,7 +182,7 @@ def test_a_finalizer_that_wipes_while_parts_are_made_ends_the_split():
                 ended += 1
     finally:
         gc.set_threshold(*before)
-    assert ended >= 3
+    assert ended >= 3 if sys.version_info < (3, 12) else ended == 0
 
 
 def test_a_needle_that_is_the_object_itself_or_a_view_of_it_is_as_any_other():
