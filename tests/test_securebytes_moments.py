@@ -106,12 +106,12 @@ class Wiping:
 class WipingBuffer:
     """From Python 3.12 on."""
 
-    def __init__(self, key, value=b"t"):
-        self.key, self.value = key, value
+    def __init__(self, key):
+        self.key = key
 
     def __buffer__(self, flags):
         self.key.wipe()
-        return memoryview(self.value)
+        return memoryview(TABLE)
 
 
 BY_INDEX = {
@@ -129,20 +129,22 @@ BY_INDEX = {
     "repetition from the left": lambda key: Wiping(key, 4) * key, "join": lambda key: key.join(Wiping(key)),
 }  # fmt: skip
 BY_BUFFER = {
-    "find": lambda key: key.find(WipingBuffer(key)), "rindex": lambda key: key.rindex(WipingBuffer(key)),
-    "count": lambda key: key.count(WipingBuffer(key)), "startswith": lambda key: key.startswith(WipingBuffer(key)),
-    "endswith": lambda key: key.endswith((b"x", WipingBuffer(key))), "membership": lambda key: WipingBuffer(key) in key,
-    "split": lambda key: key.split(WipingBuffer(key)), "rsplit": lambda key: key.rsplit(WipingBuffer(key)),
-    "partition": lambda key: key.partition(WipingBuffer(key)), "rpartition": lambda key: key.rpartition(WipingBuffer(key)),
-    "strip": lambda key: key.strip(WipingBuffer(key)), "removeprefix": lambda key: key.removeprefix(WipingBuffer(key)),
-    "removesuffix": lambda key: key.removesuffix(WipingBuffer(key)), "replace": lambda key: key.replace(WipingBuffer(key), b""),
-    "replace by": lambda key: key.replace(b"t", WipingBuffer(key)), "table": lambda key: key.translate(WipingBuffer(key, TABLE)),
-    "delete": lambda key: key.translate(None, WipingBuffer(key)), "join": lambda key: key.join([b"a", WipingBuffer(key), b"b"]),
-    "addition": lambda key: key + WipingBuffer(key),
+    "find": lambda key, part: key.find(part), "rindex": lambda key, part: key.rindex(part),
+    "count": lambda key, part: key.count(part), "startswith": lambda key, part: key.startswith(part),
+    "endswith": lambda key, part: key.endswith((b"x", part)), "membership": lambda key, part: part in key,
+    "split": lambda key, part: key.split(part), "rsplit": lambda key, part: key.rsplit(part),
+    "partition": lambda key, part: key.partition(part), "rpartition": lambda key, part: key.rpartition(part),
+    "strip": lambda key, part: key.strip(part), "removeprefix": lambda key, part: key.removeprefix(part),
+    "removesuffix": lambda key, part: key.removesuffix(part), "replace": lambda key, part: key.replace(part, b""),
+    "replace by": lambda key, part: key.replace(b"t", part), "translate": lambda key, part: key.translate(part),
+    "delete": lambda key, part: key.translate(None, part), "join": lambda key, part: key.join([b"a", part, b"b"]),
+    "addition": lambda key, part: key + part,
 }  # fmt: skip
 IN_THE_MIDDLE = {f"{name} by number": use for name, use in BY_INDEX.items()}
 if sys.version_info >= (3, 12):
-    IN_THE_MIDDLE |= {f"{name} by buffer": use for name, use in BY_BUFFER.items()}
+    IN_THE_MIDDLE |= {
+        f"{name} by buffer": lambda key, use=use: use(key, WipingBuffer(key)) for name, use in BY_BUFFER.items()
+    }
 
 
 @pytest.mark.parametrize("use", IN_THE_MIDDLE.values(), ids=IN_THE_MIDDLE)
