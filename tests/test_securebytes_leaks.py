@@ -77,3 +77,44 @@ def test_a_method_leaves_no_copy_in_ordinary_memory(told, name):
 
 def test_most_methods_answer_what_a_scan_would_find(told):
     assert sum(result is True for _, result, _ in told.values()) > 30
+
+
+@pytest.mark.parametrize("search", ["key.find(needle)", "needle in key", "key.split(needle)", "key.count(needle)"])
+def test_a_search_leaves_no_table_of_a_secret_needle_on_the_stack(search):
+    """glibc's memmem makes one: of two bytes that follow each other, a hash, and where that is. It tells the needle, byte
+    by byte. How much of it is on the stack, after our search, and after a plain one, which is the control."""
+    ours, plain = json.loads(
+        succeed(
+            """
+            import ctypes, json, os, sys
+            from secalloc import SecureBytes
+            CODE = bytes(i ^ 0x55 for i in range(256))
+            key, needle = SecureBytes.random(1_000), SecureBytes.random(200)
+            table = [0] * 256
+            for i in range(1, len(needle) - 1):
+                table[(needle[i] - (needle[i - 1] << 3)) % 256] = i ^ 0x55
+            memory = os.open("/proc/self/mem", os.O_RDONLY)
+            with open("/proc/self/maps") as file:
+                line = next(line for line in file if "[stack]" in line)
+            first, end = (int(edge, 16) for edge in line.split()[0].split("-"))
+            memmem = ctypes.CDLL(None).memmem
+            memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t] * 2
+            memmem.restype = ctypes.c_void_p
+
+            def found():
+                "The part of the table that is in one place."
+                stack = os.pread(memory, end - first, first).translate(CODE)
+                used = [(i, table[i]) for i in range(256) if table[i]]
+                places = range(0, len(stack) - 256, 16)
+                return max(sum(stack[at + i] == it for i, it in used) for at in places) / len(used)
+
+            eval(sys.argv[1])
+            ours = found()
+            views = (ctypes.c_char * 1_000).from_buffer(key), (ctypes.c_char * 200).from_buffer(needle)
+            memmem(ctypes.addressof(views[0]), 1_000, ctypes.addressof(views[1]), 200)
+            print(json.dumps([ours, found()]))
+            """,
+            search,
+        )
+    )
+    assert ours < 0.5 < plain
