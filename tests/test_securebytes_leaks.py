@@ -81,8 +81,8 @@ def test_most_methods_answer_what_a_scan_would_find(told):
 
 @pytest.mark.parametrize("search", ["key.find(needle)", "needle in key", "key.split(needle)", "key.count(needle)"])
 def test_a_search_leaves_no_table_of_a_secret_needle_on_the_stack(search):
-    """glibc's memmem makes one: of two bytes that follow each other, a hash, and where that is. It tells the needle, byte
-    by byte. How much of it is on the stack, after our search, and after a plain one, which is the control."""
+    """glibc's memmem makes one: of two bytes that follow each other, a hash, and where that is. It tells the needle.
+    How much of it is on the stack, after our search, and after a plain one, which is the control."""
     ours, plain = json.loads(
         succeed(
             """
