@@ -167,6 +167,14 @@ def _python_rows() -> Iterator[Row]:
     for what, statement in (("key[4:12]", "key[4:12]"), ("key[7]", "key[7]"), ("memoryview(key)", "memoryview(key)")):
         yield Row("Python", what, "bytearray", "ns", 1.0, 1.3,
                   _statements((statement, {"key": key}), (statement, {"key": plain})))  # fmt: skip
+    pieces = b",".join([bytes(range(65, 97))] * 32)
+    for what, statement, content in (
+        ("find 4 bytes in 1 KiB", "key.find(b'last')", pieces + b"last"),
+        ("split into 32 of 32 B", "key.split(b',')", pieces),
+        ("hex of 32 B", "key.hex()", source), ("hex of 1 KiB", "key.hex()", pieces),
+    ):  # fmt: skip
+        yield Row("Python", what, "bytearray", "ns", 1.0, 1.3, _statements(
+            (statement, {"key": SecureBytes(content)}), (statement, {"key": bytearray(content)})))
     yield Row("Python", "key == other", "hmac.compare_digest", "ns", 1.0, 1.3,
               _statements(("key == other", same), ("equal(key, other)", alike)))  # fmt: skip
 

@@ -4,9 +4,13 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.number cimport PyIndex_Check
 from cpython.object cimport PyObject
 from cpython.slice cimport PySlice_Unpack
+from libc.limits cimport INT_MAX, INT_MIN
+from secalloc_ext.prim cimport size_add, size_multiply
 
 cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t PyLong_AsSsize_t(object number) noexcept   # -1 with an exception set where it does not fit
+    Py_ssize_t PyNumber_AsSsize_t_clipped "PyNumber_AsSsize_t"(object number, PyObject *null) except? -1
     ctypedef struct PySliceObject:
         PyObject *start
         PyObject *stop
@@ -41,6 +45,38 @@ cdef inline bint is_size(object source, Py_ssize_t *size) except -1:
     except TypeError:
         return False
     return True
+
+
+cdef inline Py_ssize_t size_sum(Py_ssize_t a, Py_ssize_t b) noexcept:
+    """The sum of two sizes; where there is none, one that no machine has."""
+    cdef size_t total
+    if size_add(<size_t>a, <size_t>b, &total) or total > <size_t>PY_SSIZE_T_MAX:
+        return PY_SSIZE_T_MAX
+    return <Py_ssize_t>total
+
+
+cdef inline Py_ssize_t size_product(Py_ssize_t a, Py_ssize_t b) noexcept:
+    cdef size_t total
+    if size_multiply(<size_t>a, <size_t>b, &total) or total > <size_t>PY_SSIZE_T_MAX:
+        return PY_SSIZE_T_MAX
+    return <Py_ssize_t>total
+
+
+cdef inline Py_ssize_t slice_edge(object edge, Py_ssize_t missing) except? -1:
+    """An end of the part that a search is for, clipped to what a machine word holds. None is `missing`."""
+    if edge is None:
+        return missing
+    if not PyIndex_Check(edge):
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    return PyNumber_AsSsize_t_clipped(edge, NULL)
+
+
+cdef inline int int_value(object number) except? -1:
+    """An int of C, from an integer only: Cython's own conversion takes 1.5 for 1."""
+    cdef Py_ssize_t value = number
+    if not INT_MIN <= value <= INT_MAX:
+        raise OverflowError("Python int too large to convert to C int")
+    return <int>value
 
 
 cdef inline int byte_value(object value) except -1:

@@ -1,9 +1,16 @@
 """SecureBytes with the methods that have files of their own, each of which adds them when it is imported."""
+from collections.abc import Sequence
 from importlib import import_module
 
 from secalloc_ext.securebytes import SecureBytes
 
-__all__ = ["SecureBytes"]
+__all__ = ["FILES", "SecureBytes"]
 
-for _file in ("waysout",):
+FILES = (
+    "protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining", "hexadecimal",
+    "waysout",
+)  # fmt: skip
+for _file in FILES:
     import_module(f"secalloc_ext.{_file}")
+
+Sequence.register(SecureBytes)  # not a MutableSequence: its size is fixed

@@ -57,6 +57,7 @@ cdef extern from "prim.h" nogil:
     uint64_t pattern_difference(const uint8_t *first, const uint8_t *end, uint64_t pattern) noexcept
     void copy_while_in_use(uint8_t *copy, const uint8_t *p, size_t size) noexcept
     void wipe(void *p, size_t size) noexcept
+    void stack_scrub() noexcept
     bint lines_can_be_flushed() noexcept
     void flush_lines(uint8_t *p, size_t size) noexcept
     bint bytes_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size) noexcept

@@ -14,16 +14,22 @@ cdef class SecureBytes:            # no methods of C: with a pointer to a table 
     cdef uint64_t generation       # the process it belongs to
     cdef bint is_wiped
     cdef readonly bint guarded
-    cdef int access                # guarded: access_t asked for
-    cdef int effective             # what the pages allow: READ_WRITE while unlocked, unchanged while a view is out
+    cdef readonly bint frozen      # for ever: nobody writes
+    cdef unsigned char access      # guarded: access_t asked for. Frozen: READ at most
+    cdef unsigned char effective   # what the pages allow: READ_WRITE while unlocked, unchanged while a view is out
     cdef Py_ssize_t unlocks        # `with unlocked()` blocks that are open, in all threads
     cdef readonly Heap heap
 
 cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap)                        # zeroed
 cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded)            # takes the slot over, in any case
+cdef SecureBytes securebytes_part(SecureBytes self, Py_ssize_t start, Py_ssize_t count)   # of one that was checked
+# For a size that depends on the bytes: `blank` from SecureBytes.__new__ first, then look at them, then this, which runs
+# no Python code where it succeeds.
+cdef int securebytes_make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1        # zeroed
 cdef Heap heap_or_default(object heap)                                              # of an argument `heap=`
 cdef int securebytes_refuse(SecureBytes self) except -1                             # says why, or 0
 cdef int securebytes_check_writable(SecureBytes self) except -1
+cdef int securebytes_settle(SecureBytes self) except -1     # has the pages of a guarded one allow what is asked for
 cdef int securebytes_add_methods(tuple methods) except -1                           # functions or staticmethods
 
 

@@ -8,20 +8,21 @@ Thread safety: as bytearray's, each operation is atomic under the GIL.
 """
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
+    PyBUF_FULL_RO, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_CheckBuffer,
     PyObject_GetBuffer)
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from cpython.object cimport PyObject
 from cpython.slice cimport PySlice_AdjustIndices
-from libc.string cimport memchr, memcpy
-from secalloc_ext.arguments cimport byte_value, index_size, is_plain_int, is_size, slice_parts
+from libc.string cimport memcpy
+from secalloc_ext.arguments cimport byte_value, index_size, is_plain_int, is_size, size_product, size_sum, slice_parts
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
 from secalloc_ext.frame cimport account_is_locked
 from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_unpin, heap_zero
 from secalloc_ext.heapobject cimport Heap, default_heap
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE
+from secalloc_ext.needle cimport find_first, needle_close, needle_of_byte, needle_open, needle_t
 from secalloc_ext.prim cimport bytes_equal_constant_time
 from secalloc_ext.sources cimport (
     filled_t, source_buffer, source_file, source_hex, source_random, source_taken, source_text, source_zeros)
@@ -36,11 +37,10 @@ cdef extern from "Python.h":
         vectorcallfunc tp_vectorcall
         PySequenceMethods *tp_as_sequence
     void PyType_Modified(type_t *type)
-
-cdef extern from "<string.h>" nogil:
-    void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
+    object PySeqIter_New(object sequence)
 
 cdef Heap the_default = default_heap()
+cdef str NO_ORDER = "a SecureBytes has no order: how long it takes to tell which is less would tell of the bytes"
 
 
 cdef inline void hold(SecureBytes self, const filled_t *slot, Heap heap, bint guarded) noexcept:
@@ -53,12 +53,28 @@ cdef inline void hold(SecureBytes self, const filled_t *slot, Heap heap, bint gu
     self.access = self.effective = ACCESS_READ_WRITE
 
 
-cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
+cdef inline int make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1:
     cdef filled_t slot
-    cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
     source_zeros(&slot, size, heap, False)
-    hold(self, &slot, heap, False)
+    hold(blank, &slot, heap, False)
+    return 0
+
+
+cdef int securebytes_make(SecureBytes blank, Py_ssize_t size, Heap heap) except -1:
+    return make(blank, size, heap)
+
+
+cdef SecureBytes securebytes_new(Py_ssize_t size, Heap heap):
+    cdef SecureBytes self = SecureBytes.__new__(SecureBytes)
+    make(self, size, heap)
     return self
+
+
+cdef SecureBytes securebytes_part(SecureBytes self, Py_ssize_t start, Py_ssize_t count):
+    cdef SecureBytes part = securebytes_new(count, self.heap)
+    securebytes_check(self)
+    memcpy(part.data, self.data + start, <size_t>count)
+    return part
 
 
 cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded):
@@ -132,37 +148,6 @@ cdef class SecureBytes:
     def __dealloc__(self):
         heap_free(self.data)
 
-    # --- protection of guarded ones ---
-
-    def noaccess(self):
-        """Let nobody read or write, until `readonly`, `readwrite` or `unlocked`.
-
-        Use from Python then raises `ProtectedError`, from C it faults. Inside an `unlocked` block it takes effect at
-        the block's end.
-
-        Raises
-        ------
-        TypeError : not guarded
-        BufferError : a view is out
-        """
-        protect(self, ACCESS_NONE)
-
-    def readonly(self):
-        """Let nobody write; see `noaccess`."""
-        protect(self, ACCESS_READ)
-
-    def readwrite(self):
-        """Let everybody in this process read and write, as at first."""
-        protect(self, ACCESS_READ_WRITE)
-
-    def unlocked(self):
-        """A block in which the object can be read and written; behind it the protection is as it was.
-
-        Blocks nest, and are counted over all threads: the last to end restores it. A view that is still out at the
-        end keeps the object open until it is released.
-        """
-        return Unlocked(self)
-
     # --- other ways in ---
 
     @staticmethod
@@ -235,6 +220,10 @@ cdef class SecureBytes:
                 result.data[i] = self.data[start + i * step]
         return result
 
+    def __iter__(self):
+        securebytes_check(self)
+        return PySeqIter_New(self)
+
     def __setitem__(self, key, value):
         cdef Py_ssize_t start, step, i, count
         cdef filled_t source
@@ -259,18 +248,29 @@ cdef class SecureBytes:
         raise TypeError("a SecureBytes has a fixed size: bytes cannot be deleted")
 
     def __contains__(self, item):
-        cdef Py_buffer view
-        cdef int byte
+        cdef needle_t needle
         if PyIndex_Check(item):
-            byte = byte_value(item)
-            securebytes_check(self)
-            return memchr(self.data, byte, <size_t>self.size) != NULL
-        PyObject_GetBuffer(item, &view, PyBUF_SIMPLE)
+            needle_of_byte(&needle, item)
+        else:
+            needle_open(&needle, item)
         try:
             securebytes_check(self)
-            return memmem(self.data, <size_t>self.size, view.buf, <size_t>view.len) != NULL
+            return find_first(self.data, self.size, &needle) >= 0
         finally:
-            PyBuffer_Release(&view)
+            needle_close(&needle)
+
+    def __add__(self, other):
+        return concatenated(self, other, False)
+
+    def __radd__(self, other):
+        """What stands on the left is bytes or a bytearray, as they would make an ordinary copy."""
+        return concatenated(self, other, True) if isinstance(other, (bytes, bytearray)) else NotImplemented
+
+    def __mul__(self, count):
+        return repeated(self, count)
+
+    def __rmul__(self, count):
+        return repeated(self, count)
 
     def __eq__(self, other):
         cdef Py_buffer view
@@ -297,10 +297,22 @@ cdef class SecureBytes:
         finally:
             PyBuffer_Release(&view)
 
+    def __lt__(self, other):
+        raise TypeError(NO_ORDER)
+
+    def __le__(self, other):
+        raise TypeError(NO_ORDER)
+
+    def __gt__(self, other):
+        raise TypeError(NO_ORDER)
+
+    def __ge__(self, other):
+        raise TypeError(NO_ORDER)
+
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         securebytes_check(self)
         if flags & PyBUF_WRITABLE and self.effective != ACCESS_READ_WRITE:
-            raise ProtectedError("the SecureBytes is readonly: no writable view of it can be had")
+            raise ProtectedError(f"the SecureBytes is {protection(self)}: no writable view of it can be had")
         PyBuffer_FillInfo(buffer, self, self.data, self.size, self.effective != ACCESS_READ_WRITE, flags)
         self.exports += 1
         self.heap.views += 1
@@ -314,15 +326,12 @@ cdef class SecureBytes:
             return
         if self.is_wiped:
             give_back(self)
-        elif self.effective != (ACCESS_READ_WRITE if self.unlocks > 0 else self.access):
-            settle(self)
+        elif self.effective != wished(self):
+            securebytes_settle(self)
 
     def __copy__(self):
         securebytes_check(self)
-        cdef SecureBytes result = securebytes_new(self.size, self.heap)
-        securebytes_check(self)
-        memcpy(result.data, self.data, <size_t>self.size)
-        return result
+        return securebytes_part(self, 0, self.size)
 
     def __deepcopy__(self, memo):
         return self.__copy__()
@@ -379,38 +388,6 @@ cdef class SecureBytes:
         return object.__sizeof__(self) + self.size
 
 
-@cython.final
-@cython.no_gc_clear  # as SecureBytes
-cdef class Unlocked:
-    """What `SecureBytes.unlocked` answers."""
-    cdef SecureBytes target
-
-    def __cinit__(self, SecureBytes target not None):
-        self.target = target
-
-    def __reduce__(self):
-        raise TypeError("an unlocked block cannot be pickled")
-
-    def __enter__(self):
-        cdef SecureBytes target = self.target
-        if not target.guarded:
-            raise TypeError("only a guarded SecureBytes can be unlocked: SecureBytes(..., guarded=True)")
-        if target.data == NULL or target.is_wiped:
-            raise WipedError("the SecureBytes was wiped")
-        target.unlocks += 1
-        try:
-            settle(target)
-        except AllocationError:
-            target.unlocks -= 1
-            raise
-        return target
-
-    def __exit__(self, *exception):
-        self.target.unlocks -= 1
-        if not self.target.is_wiped:
-            settle(self.target)
-
-
 # --- whether it may be used ---
 
 cdef int securebytes_refuse(SecureBytes self) except -1:
@@ -429,35 +406,29 @@ cdef int securebytes_refuse(SecureBytes self) except -1:
 cdef int securebytes_check_writable(SecureBytes self) except -1:
     securebytes_check(self)
     if self.effective != ACCESS_READ_WRITE:
-        raise ProtectedError("the SecureBytes is readonly: use `with key.unlocked():`")
+        raise ProtectedError(f"the SecureBytes is {protection(self)}")
     return 0
 
 
-cdef int settle(SecureBytes self) except -1:
-    """Have the pages allow what is wished; what a view of them needs stays allowed."""
-    cdef int access = ACCESS_READ_WRITE if self.unlocks > 0 else self.access
+cdef str protection(SecureBytes self):
+    return "frozen" if self.frozen else "readonly: use `with key.unlocked():`"
+
+
+cdef inline int wished(SecureBytes self) noexcept:
+    """The access_t that it is to have; what a view needs is beside that."""
+    if self.unlocks > 0:
+        return ACCESS_READ if self.frozen else ACCESS_READ_WRITE
+    return self.access
+
+
+cdef int securebytes_settle(SecureBytes self) except -1:
+    cdef int access = wished(self)
     if access == self.effective or self.exports > 0 and access < self.effective or self.data == NULL:
         return 0
     if not heap_protect(self.data, access):
         raise AllocationError("the protection cannot be changed: vm.max_map_count or RLIMIT_DATA is reached")
-    self.effective = access
+    self.effective = <unsigned char>access
     return 0
-
-
-cdef int protect(SecureBytes self, int access) except -1:
-    cdef int before = self.access
-    if not self.guarded:
-        raise TypeError("only a guarded SecureBytes can be protected: SecureBytes(..., guarded=True)")
-    if self.data == NULL or self.is_wiped:
-        raise WipedError("the SecureBytes was wiped")
-    if self.exports > 0 and access < self.effective:
-        raise BufferError("a view of the SecureBytes is out: its protection cannot be raised")
-    self.access = access
-    try:
-        return settle(self)
-    except AllocationError:
-        self.access = before
-        raise
 
 
 cdef int give_back(SecureBytes self) except -1:
@@ -492,6 +463,48 @@ cdef Py_ssize_t slice_bounds(SecureBytes self, object key, Py_ssize_t *start, Py
     if step[0] == 1 and 0 <= start[0] <= stop <= self.size:
         return stop - start[0]
     return PySlice_AdjustIndices(self.size, start, &stop, step[0])
+
+
+# --- more of it ---
+
+cdef object concatenated(SecureBytes self, object other, bint is_behind):
+    """Both, `self` first or behind; NotImplemented where `other` has no bytes."""
+    cdef needle_t needle
+    cdef SecureBytes made
+    if not PyObject_CheckBuffer(other):
+        return NotImplemented
+    try:
+        needle_open(&needle, other)
+    except BufferError as error:
+        raise TypeError(f"can't concat {type(other).__name__} to SecureBytes") from error
+    try:
+        made = SecureBytes.__new__(SecureBytes)
+        securebytes_check(self)
+        securebytes_make(made, size_sum(self.size, needle.size), self.heap)
+        memcpy(made.data + (needle.size if is_behind else 0), self.data, <size_t>self.size)
+        memcpy(made.data + (0 if is_behind else self.size), needle.data, <size_t>needle.size)
+        return made
+    finally:
+        needle_close(&needle)
+
+
+cdef object repeated(SecureBytes self, object count):
+    cdef Py_ssize_t times, size, done
+    cdef SecureBytes made
+    if not PyIndex_Check(count):
+        return NotImplemented
+    times = max(PyNumber_AsSsize_t(count, OverflowError), 0)
+    made = SecureBytes.__new__(SecureBytes)
+    securebytes_check(self)
+    size = size_product(self.size, times)
+    securebytes_make(made, size, self.heap)
+    done = min(self.size, size)
+    memcpy(made.data, self.data, <size_t>done)
+    while done < size:  # twice as many each time
+        times = min(done, size - done)
+        memcpy(made.data + done, made.data, <size_t>times)
+        done += times
+    return made
 
 
 # --- the call of the type ---

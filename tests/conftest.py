@@ -19,6 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="steps of test_state_machine.py in all; a million: an hour, and --timeout=0")  # fmt: skip
 
 
+    parser.addoption("--method-examples", type=int, default=10_000,
+                     help="examples of test_securebytes_methods.py in all")  # fmt: skip
+
+
 def backend() -> str:
     """What the tests that name no backend run under, and their children: see `secalloc.configure`."""
     return os.environ.get("SECALLOC_BACKEND", "secretmem")

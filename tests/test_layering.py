@@ -11,7 +11,10 @@ ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
     ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
-    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49", "waysout"),
+    ("heapobject",), ("arguments",), ("sources", "needle"), ("securebytes", "loops"),
+    ("protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining",
+     "hexadecimal"),
+    ("nep49", "waysout"),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -3,6 +3,7 @@ import array
 import copy
 import ctypes
 import gc
+import operator
 import pickle
 import sys
 
@@ -344,9 +345,12 @@ def test_it_equals_no_buffer_that_cannot_be_had():
     assert SecureBytes(b"abcd") != view
 
 
-@pytest.mark.parametrize("compare", ["__lt__", "__le__", "__gt__", "__ge__"])
-def test_it_has_no_order(compare):
-    assert getattr(SecureBytes(4), compare, lambda other: NotImplemented)(SecureBytes(4)) is NotImplemented
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+@pytest.mark.parametrize("other", [SecureBytes, bytes, bytearray, int])
+def test_it_has_no_order(compare, other):
+    """Nor does it leave the comparison to the other, which a bytearray would make."""
+    with pytest.raises(TypeError, match="no order"):
+        compare(SecureBytes(4), other(4))
 
 
 # --- the buffer ---

@@ -1,0 +1,13 @@
+from types import TracebackType
+from typing import NoReturn, Self, final
+
+from secalloc_ext.securebytes import SecureBytes
+
+@final
+class Unlocked:
+    def __new__(cls, target: SecureBytes) -> Self: ...
+    def __reduce__(self) -> NoReturn: ...
+    def __enter__(self) -> SecureBytes: ...
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
