@@ -7,6 +7,7 @@ from cpython.slice cimport PySlice_Unpack
 
 cdef extern from "Python.h":
     Py_ssize_t PyLong_AsSsize_t(object number) noexcept   # -1 with an exception set where it does not fit
+    Py_ssize_t PY_SSIZE_T_MAX
     ctypedef struct PySliceObject:
         PyObject *start
         PyObject *stop
@@ -30,6 +31,11 @@ cdef inline Py_ssize_t index_size(object size) except -1:
     if count < 0:
         raise ValueError("negative count")
     return count
+
+
+cdef inline Py_ssize_t size_limit(object max_size) except -1:
+    """Of an argument `max_size=`, which is None for no limit; one more byte can be counted in any case."""
+    return PY_SSIZE_T_MAX - 1 if max_size is None else min(index_size(max_size), PY_SSIZE_T_MAX - 1)
 
 
 cdef inline bint is_size(object source, Py_ssize_t *size) except -1:

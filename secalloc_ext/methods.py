@@ -5,5 +5,5 @@ from secalloc_ext.securebytes import SecureBytes
 
 __all__ = ["SecureBytes"]
 
-for _file in ("waysout",):
+for _file in ("waysout", "files", "environment", "sockets", "base64", "prompt"):
     import_module(f"secalloc_ext.{_file}")

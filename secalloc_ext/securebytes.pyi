@@ -9,6 +9,12 @@ from secalloc_ext.heapobject import Heap
 class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
+class HasRecvInto(Protocol):
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+
+class HasSendall(Protocol):
+    def sendall(self, data: memoryview, /) -> object: ...
+
 @final
 class SecureBytes:
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -34,7 +40,39 @@ class SecureBytes:
     def take(source: Buffer, *, heap: Heap | None = None) -> SecureBytes: ...
     @staticmethod
     def from_file(
-        file: int | str | bytes | PathLike[str] | PathLike[bytes], *, heap: Heap | None = None
+        file: int | str | bytes | PathLike[str] | PathLike[bytes],
+        *,
+        size: SupportsIndex | None = None,
+        max_size: SupportsIndex | None = None,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_credential(
+        name: str, *, max_size: SupportsIndex | None = None, heap: Heap | None = None
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_env(name: str | bytes, *, remove: bool = True, heap: Heap | None = None) -> SecureBytes: ...
+    @staticmethod
+    def from_prompt(
+        prompt: str = "Password: ",
+        *,
+        confirm: str | None = None,
+        mask: str = "",
+        stdin: bool = False,
+        max_size: SupportsIndex = 4096,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_socket(
+        sock: HasRecvInto,
+        size: SupportsIndex | None = None,
+        *,
+        max_size: SupportsIndex | None = None,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_base64(
+        data: str | Buffer, *, urlsafe: bool = False, validate: bool = True, heap: Heap | None = None
     ) -> SecureBytes: ...
     def __len__(self) -> int: ...
     @overload
@@ -61,6 +99,8 @@ class SecureBytes:
     @property
     def guarded(self) -> bool: ...
     def write_to(self, file: int | HasFileno) -> None: ...
+    def send(self, sock: HasSendall) -> None: ...
+    def base64(self, *, urlsafe: bool = False) -> SecureBytes: ...
     def wipe(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

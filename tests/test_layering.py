@@ -12,6 +12,7 @@ ORDER = (
     ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
     ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49", "waysout"),
+    ("files", "environment", "sockets", "base64", "terminal"), ("prompt",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -23,7 +24,7 @@ SYSTEM_CALLS = defaultdict(set, {
     "prefault": {"signal.h"},       # its thread takes none
     "emergency": {"posix.signal"},  # types
     "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
-    "sources": {"unistd.h"},  # read(2), from a file into secret pages
+    "files": {"unistd.h"},  # read(2), into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"
 LINES_MAX, HEADER_LINES_MAX = 600, 60
