@@ -12,7 +12,7 @@ ORDER = (
     ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
     ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49", "waysout"),
-    ("files", "environment", "sockets", "base64", "terminal"), ("prompt",),
+    ("files", "environment", "sockets", "base64", "terminal", "residue"), ("prompt",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
