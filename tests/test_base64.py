@@ -11,7 +11,7 @@ from support.fixtures import nothing_leaks  # noqa: F401
 
 from secalloc import Heap, ProtectedError, SecureBytes, WipedError
 
-SIZES = [*range(0, 130), 1_000, 4_095, 65_536, 100_001]  # vectors of 24 bytes and 32 characters begin and end anywhere
+SIZES = [*range(130), 1_000, 4_095, 65_536, 100_001]  # vectors of 24 bytes and 32 characters begin and end anywhere
 ALPHABETS = {False: string.ascii_letters + string.digits + "+/", True: string.ascii_letters + string.digits + "-_"}
 
 

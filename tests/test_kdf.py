@@ -8,6 +8,7 @@ from argon2 import low_level
 from argon2.exceptions import HashingError
 from support import capi, maps
 from support.children import succeed
+from support.compiler import shared_library
 from support.fixtures import nothing_leaks  # noqa: F401
 from support.scanning import found_in, marker
 
@@ -42,7 +43,8 @@ FUNCTIONS = {
                lambda p, n: hashlib.scrypt(p, salt=SALT, n=256, r=8, p=2, dklen=n)),
     "hkdf": (lambda p, n, **k: kdf.hkdf("sha256", p, n, salt=SALT, info=b"test", **k),
              lambda p, n: hkdf("sha256", p, n, SALT, b"test")),
-    "hkdf, sha3_512": (lambda p, n, **k: kdf.hkdf("sha3_512", p, n, **k), lambda p, n: hkdf("sha3_512", p, n, b"", b"")),
+    "hkdf, sha3_512": (lambda p, n, **k: kdf.hkdf("sha3_512", p, n, **k),
+                       lambda p, n: hkdf("sha3_512", p, n, b"", b"")),
     "argon2id": (lambda p, n, **k: kdf.argon2id(p, salt=SALT, time_cost=2, memory_cost=64, parallelism=2, size=n, **k),
                  lambda p, n: argon2id(p, n, 2, 64, 2)),
 }  # fmt: skip
@@ -129,22 +131,18 @@ def test_without_the_library_the_error_says_what_to_install(absent, call, text):
 
 @pytest.mark.parametrize("wiping", [True, False], ids=["wiped", "the control"])
 def test_what_a_call_left_on_the_stack_is_wiped(tmp_path, wiping):
-    """The call has its argument, a structure, on the stack."""
-    code = """
+    library = shared_library("leave", tmp_path)
+    code = f"""
         import ctypes
         from secalloc import SecureBytes
         from secalloc_ext.residue import wipe_stack
         key = SecureBytes.from_file(sys.argv[2])
-        class Structure(ctypes.Structure):
-            _fields_ = [("content", ctypes.c_ubyte * len(key))]
-        function = ctypes.CDLL(None).getpid
-        function.argtypes = [Structure]
-        function(Structure.from_buffer(key))
-        WIPE
+        ctypes.CDLL({str(library)!r}).leave(ctypes.byref(ctypes.c_char.from_buffer(key)), ctypes.c_size_t(len(key)))
+        assert not {wiping} or wipe_stack() > 100_000
         ready()
-        """.replace("WIPE", "assert wipe_stack() > 100_000" if wiping else "pass")
+        """
     secret = marker()
-    found = found_in(code, lambda feed: feed.file(secret), {"secret": secret}, tmp_path)
+    found = found_in(code, lambda feed: feed.file(secret * 1_000), {"secret": secret}, tmp_path)
     assert found == (set() if wiping else {"secret"})
 
 
