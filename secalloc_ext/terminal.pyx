@@ -14,11 +14,12 @@ import signal
 import termios
 import threading
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
 
 BY_DEFAULT_THE_END = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGTSTP)
 LFLAG, CC = 3, 6            # in what tcgetattr answers
-TICK_MS = 100               # a signal that came just before the wait is handled this much later
+TICK_MS = 100               # a signal that comes just before the wait is handled this much later
 PASTE_ON, PASTE_OFF = b"\x1b[?2004h", b"\x1b[?2004l"   # the terminal shall mark what is pasted
 
 
@@ -124,7 +125,9 @@ cdef class Terminal:
     cdef int wait(self) except -1:
         """Until there is something to read, or the terminal is gone. Another mode that somebody has set meanwhile, as a
         shell does while the process is stopped, is replaced."""
+        PyErr_CheckSignals()
         while not self.poller.poll(TICK_MS):
+            PyErr_CheckSignals()  # for one that came before the wait
             if termios.tcgetattr(self.fd)[LFLAG] != self.lflag:
                 self.silence()
         return 0
