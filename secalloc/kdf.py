@@ -1,7 +1,8 @@
 """Keys from passwords and other secrets, written by existing libraries straight into secret pages.
 
-PBKDF2, scrypt and HKDF are those of `cryptography`, Argon2id is that of `argon2-cffi`: these take a buffer to write to,
-where `hashlib` answers ordinary bytes. What they leave on the stack is wiped. ``pip install 'secalloc[kdf]'`` has both.
+PBKDF2 and scrypt are those of `cryptography`, Argon2id is that of `argon2-cffi`: these take a buffer to write to, where
+`hashlib` answers ordinary bytes. ``pip install 'secalloc[kdf]'`` has both. HKDF is made here, of HMAC. What is left on
+the stack is wiped.
 
 Passwords, salts and the like are bytes-like; a SecureBytes is read where it is. What the arguments must be, and what is
 raised otherwise, is the library's affair: TypeError and ValueError, or argon2's HashingError.
@@ -12,7 +13,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from secalloc import Heap, SecureBytes
-from secalloc_ext.residue import wipe_stack
+from secalloc_ext.residue import call_into, wipe_stack
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -44,10 +45,26 @@ def hkdf(
     hash_name: str, secret: Buffer, size: SupportsIndex, *, salt: Buffer = b"", info: Buffer = b"",
     heap: Heap | None = None,
 ) -> SecureBytes:  # fmt: skip
-    """HKDF (RFC 5869), for a secret that is no password."""
-    kdf = _cryptography("hkdf")
+    """HKDF (RFC 5869), for a secret that is no password. Each HMAC is the standard library's, its result wiped."""
+    import hashlib
+
+    length = hashlib.new(hash_name).digest_size
+    context = _public(info)
     key = SecureBytes(index(size), heap=heap)
-    return _derive(kdf.HKDF(_hash(hash_name), len(key), _public(salt), _public(info)), secret, key)
+    if length == 0 or len(key) > 255 * length:
+        raise ValueError(f"HKDF with {hash_name} makes at most {255 * length} bytes")
+    # `message`: the block before, the context, the number of the block.
+    with SecureBytes(length) as extracted, SecureBytes(length + len(context) + 1) as message:
+        message[length:-1] = context
+        _hmac(extracted, _public(salt) or bytes(length), secret, hash_name)
+        for start in range(0, len(key), length):
+            message[-1] += 1
+            with memoryview(message)[0 if start else length :] as part:
+                _hmac(message, extracted, part, hash_name)
+            end = min(start + length, len(key))
+            key[start:end] = message[: end - start]
+    wipe_stack()
+    return key
 
 
 def argon2id(
@@ -87,6 +104,14 @@ def _derive(kdf: Any, secret: Buffer, key: SecureBytes) -> SecureBytes:
     return key
 
 
+def _hmac(to: SecureBytes, key: Buffer, message: Buffer, hash_name: str) -> None:
+    """HMAC to the start of `to`."""
+    import hmac
+
+    with memoryview(message) as view:
+        call_into(to, hmac.digest, key, view, hash_name)
+
+
 def _public(data: Buffer) -> bytes:
     """A copy of what is no secret."""
     return memoryview(data).tobytes()
@@ -104,13 +129,13 @@ def _hash(name: str) -> Any:
 def _cryptography(name: str) -> Any:
     """A module of cryptography.hazmat.primitives.kdf."""
     try:
-        from cryptography.hazmat.primitives.kdf import hkdf, pbkdf2, scrypt
+        from cryptography.hazmat.primitives.kdf import pbkdf2, scrypt
 
-        if not hasattr(hkdf.HKDF, "derive_into"):
+        if not hasattr(scrypt.Scrypt, "derive_into"):
             raise ImportError("it cannot derive into a buffer")
     except ImportError as error:
         raise ImportError("needs cryptography, version 47 or later: pip install 'secalloc[kdf]'") from error
-    return {"hkdf": hkdf, "pbkdf2": pbkdf2, "scrypt": scrypt}[name]
+    return {"pbkdf2": pbkdf2, "scrypt": scrypt}[name]
 
 
 def _argon2() -> Any:

@@ -181,15 +181,15 @@ cdef int line_read(line_t *line, int fd, Heap heap) except -1:
 cdef int type_line(line_t *line, Terminal terminal, Heap heap) except -1:
     cdef step_t step = GO_ON
     line.erase, line.erase_word, line.erase_all, line.end = terminal.keys()
-    while step == GO_ON:
-        terminal.wait()
-        try:
+    try:
+        while step == GO_ON:
+            terminal.wait()
             step = line_take(line) if line_read(line, terminal.fd, heap) else INPUT_ENDS
-        except OSError as error:
-            if error.errno != EIO:  # what a terminal that was hung up answers
-                raise
-            step = INPUT_ENDS
-        terminal.mark(line.characters)
+            terminal.mark(line.characters)
+    except OSError as error:
+        if error.errno != EIO:  # what a terminal that was hung up answers
+            raise
+        step = INPUT_ENDS
     if step == INPUT_ENDS:
         raise EOFError("no line was typed")
     return 0

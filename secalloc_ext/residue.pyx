@@ -1,7 +1,18 @@
 # cython: language_level=3
-"""Layer 4: wiping what calls have left on the stack. A C function leaves its variables there, below the stack pointer,
-until others are called; libraries that wipe their memory seldom wipe these.
+"""Layer 4: wiping what calls have left in ordinary memory: their results, and what is on the stack.
+
+A C function leaves its variables below the stack pointer until others are called; libraries that wipe their memory seldom
+wipe these.
 """
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.string cimport memcpy
+from secalloc_ext.prim cimport wipe
+from secalloc_ext.securebytes cimport SecureBytes, securebytes_check_writable
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *o)
+
 cdef extern from *:
     """
     #include <pthread.h>
@@ -34,6 +45,25 @@ cdef extern from *:
     }
     """
     size_t residue_wipe() noexcept nogil
+
+
+def call_into(SecureBytes to not None, function, *arguments):
+    """Call a function that answers fresh bytes; have them in the first bytes of `to`, and wipe them.
+
+    Raises
+    ------
+    ValueError : somebody else has the bytes as well, or they are too many
+    """
+    cdef bytes answer = function(*arguments)
+    securebytes_check_writable(to)
+    if Py_REFCNT(<PyObject *>answer) != 1:
+        raise ValueError("the function's answer is somebody else's as well")
+    try:
+        if PyBytes_GET_SIZE(answer) > to.size:
+            raise ValueError(f"{PyBytes_GET_SIZE(answer)} bytes are too many for {to.size}")
+        memcpy(to.data, PyBytes_AS_STRING(answer), <size_t>PyBytes_GET_SIZE(answer))
+    finally:
+        wipe(PyBytes_AS_STRING(answer), <size_t>PyBytes_GET_SIZE(answer))
 
 
 def wipe_stack():

@@ -128,11 +128,15 @@ cdef class Terminal:
         PyErr_CheckSignals()
         while not self.poller.poll(TICK_MS):
             PyErr_CheckSignals()  # for one that came before the wait
-            if termios.tcgetattr(self.fd)[LFLAG] != self.lflag:
-                self.silence()
+            try:
+                if termios.tcgetattr(self.fd)[LFLAG] != self.lflag:
+                    self.silence()
+            except termios.error as error:  # it was hung up: reading tells
+                self.lost = error
+                return 0
         return 0
 
     cdef object keys(self):
         """The characters for erasing one, a word, all, and for the end; 0 where there is none."""
-        cc = termios.tcgetattr(self.fd)[CC]
+        cc = self.before[CC]
         return [ord(cc[i]) for i in (termios.VERASE, termios.VWERASE, termios.VKILL, termios.VEOF)]

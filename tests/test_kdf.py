@@ -13,7 +13,7 @@ from support.fixtures import nothing_leaks  # noqa: F401
 from support.scanning import found_in, marker
 
 from secalloc import Heap, SecureBytes, WipedError, kdf
-from secalloc_ext.residue import wipe_stack
+from secalloc_ext.residue import call_into, wipe_stack
 
 PASSWORD, SALT = b"correct horse battery staple", b"pinch of salt"
 
@@ -57,6 +57,11 @@ def test_the_key_is_that_of_other_libraries(ours, theirs, size):
         assert ours(password, size) == theirs(bytes(password), size)
 
 
+def test_hkdf_makes_as_much_as_the_rfc_allows():
+    for hash_name, size in (("sha256", 255 * 32), ("sha512", 255 * 64), ("sha1", 0)):
+        assert kdf.hkdf(hash_name, PASSWORD, size) == hkdf(hash_name, PASSWORD, size, b"", b"")
+
+
 @pytest.mark.parametrize(("ours", "theirs"), FUNCTIONS.values(), ids=FUNCTIONS)
 def test_the_key_lies_on_secret_pages_of_the_heap_asked_for(ours, theirs):
     heap = Heap("own")
@@ -91,6 +96,9 @@ def test_bad_input_is_an_error_and_leaves_nothing(ours):
         (lambda: kdf.pbkdf2_hmac("sha256", PASSWORD, 5, 1, 32), TypeError),
         (lambda: kdf.scrypt(PASSWORD, salt=SALT, n=3, r=8, p=1), ValueError),
         (lambda: kdf.hkdf("sha256", PASSWORD, 255 * 32 + 1), ValueError),
+        (lambda: kdf.hkdf("shake_128", PASSWORD, 32), ValueError), (lambda: kdf.hkdf("no such", b"", 1), ValueError),
+        (lambda: kdf.hkdf("sha256", PASSWORD, 32, salt="salt"), TypeError),
+        (lambda: kdf.hkdf("sha256", PASSWORD, 32, info="info"), TypeError),
         (lambda: kdf.argon2id(PASSWORD, salt=b"short"), HashingError),
         (lambda: kdf.argon2id(PASSWORD, salt=SALT, size=3), HashingError),
         (lambda: kdf.argon2id(PASSWORD, salt=SALT, memory_cost=1), HashingError),
@@ -106,7 +114,7 @@ def test_a_parameter_that_the_library_refuses_is_its_error(call, error):
     ("absent", "call", "text"),
     [
         ("cryptography", "scrypt(b'', salt=b'', n=2, r=1, p=1)", "needs cryptography, version 47"),
-        ("cryptography", "hkdf('sha256', b'', 1)", "needs cryptography, version 47"),
+        ("cryptography", "pbkdf2_hmac('sha1', b'', b'', 1, 1)", "needs cryptography, version 47"),
         ("argon2", "argon2id(b'', salt=bytes(8))", "needs argon2-cffi"),
     ],
 )
@@ -126,7 +134,38 @@ def test_without_the_library_the_error_says_what_to_install(absent, call, text):
     )
 
 
-# --- the stack ---
+# --- what is left behind ---
+
+
+def test_a_function_s_answer_is_taken_over_and_wiped_unless_it_is_shared():
+    addresses = []
+
+    def answer(made):
+        addresses.append(id(made) + bytes.__basicsize__ - 1)
+        return made
+
+    key = SecureBytes(b"0123456789")
+    call_into(key, lambda: answer(bytes(bytearray(b"secret"))))
+    assert key == b"secret6789"
+    assert b"ecret" not in capi.read(addresses[0], 6)
+    shared = bytes(bytearray(b"shared"))
+    for data in (shared, b"k", b""):
+        with pytest.raises(ValueError, match="somebody else's"):
+            call_into(key, answer, data)
+    assert (shared, key) == (b"shared", b"secret6789")
+    assert capi.read(addresses[1], 6) == b"shared"  # the control
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [(lambda: bytearray(5), TypeError), (lambda: "text", TypeError), (lambda: bytes(11), ValueError),
+     (lambda: 1 // 0, ZeroDivisionError)],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_an_error(function, error):
+    key = SecureBytes(b"0123456789")
+    with pytest.raises(error):
+        call_into(key, function)
+    assert key == b"0123456789"
 
 
 @pytest.mark.parametrize("wiping", [True, False], ids=["wiped", "the control"])
