@@ -26,7 +26,9 @@ cdef extern from *:
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *o)
 
-ENV_START, ENV_END = 50, 51  # fields of /proc/PID/stat, counted from 1, by proc(5)
+cdef enum:
+    ENV_START = 50   # fields of /proc/PID/stat, counted from 1, by proc(5)
+    ENV_END = 51
 
 
 cdef object writable_ranges():

@@ -140,7 +140,7 @@ def from_credential(name, *, max_size=None, heap=None):
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise FileNotFoundError(
-            ENOENT, "CREDENTIALS_DIRECTORY is not set: systemd sets it for services with LoadCredential= or alike", name)
+            ENOENT, "CREDENTIALS_DIRECTORY is not set: systemd sets it for a service with LoadCredential=", name)
     return from_file(os.path.join(folder, name), max_size=max_size, heap=heap)
 
 

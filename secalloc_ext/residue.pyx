@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Layer 4: wiping what calls have left in ordinary memory: their results, and what is on the stack.
 
-A C function leaves its variables below the stack pointer until others are called; libraries that wipe their memory seldom
-wipe these.
+A C function leaves its variables below the stack pointer until others are called; libraries that wipe their memory
+seldom wipe these.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -71,7 +71,7 @@ def wipe_stack():
 
     Notes
     -----
-    Of the size of a thread's stack is left what this needs itself. In the main thread libc reads /proc/self/maps to learn
-    that size.
+    Of the size of a thread's stack is left what this needs itself. In the main thread libc reads /proc/self/maps to
+    learn that size.
     """
     return residue_wipe()

@@ -76,9 +76,9 @@ def from_socket(sock, size=None, *, max_size=None, heap=None):
 
     Notes
     -----
-    After an error, what was received is lost. For an SSLSocket, a connection that somebody has cut looks as one that was
-    closed: give a size. The kernel's socket buffers hold bytes until they are received; a TLS library decrypts into a
-    buffer of its own.
+    After an error, what was received is lost. For an SSLSocket, a connection that somebody has cut looks as one that
+    was closed: give a size. The kernel's socket buffers hold bytes until they are received; a TLS library decrypts into
+    a buffer of its own.
     """
     cdef Heap where = heap_or_default(heap)
     if size is None:

@@ -9,18 +9,28 @@ somebody else's is his; if that raises, the block ends like any other.
 Compiled, as no handler of Python's can run here between the change of the mode and the `try` that restores it.
 """
 import os
-import select
-import signal
-import termios
-import threading
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
 
-BY_DEFAULT_THE_END = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGTSTP)
-LFLAG, CC = 3, 6            # in what tcgetattr answers
-TICK_MS = 100               # a signal that comes just before the wait is handled this much later
-PASTE_ON, PASTE_OFF = b"\x1b[?2004h", b"\x1b[?2004l"   # the terminal shall mark what is pasted
+cdef object select, signal, termios, threading   # modules, imported when first needed: they take 4 ms
+cdef tuple BY_DEFAULT_THE_END = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGALRM", "SIGTSTP")
+cdef bytes PASTE_ON = b"\x1b[?2004h"    # the terminal shall mark what is pasted
+cdef bytes PASTE_OFF = b"\x1b[?2004l"
+cdef enum:
+    LFLAG = 3        # in what tcgetattr answers
+    CC = 6
+    TICK_MS = 100    # a signal that comes just before the wait is handled this much later
+
+
+cdef int import_modules() except -1:
+    global select, signal, termios, threading
+    import select
+    import signal
+    import termios
+    import threading
+    return 0
 
 
 cdef int set_mode(int fd, list mode) except -1:
@@ -33,10 +43,12 @@ cdef int set_mode(int fd, list mode) except -1:
                 raise
 
 
+@cython.final
 cdef class Terminal:
     """A block in which the terminal is silent. What is asked is shown again after a stop, with the marks behind it."""
 
     def __cinit__(self, int fd, int shown_on, bytes mask):
+        import_modules()
         self.fd = fd
         self.shown_on = shown_on
         self.prompt = b""
@@ -46,11 +58,15 @@ cdef class Terminal:
         self.poller = select.poll()
         self.poller.register(fd, select.POLLIN)
 
+    def __reduce__(self):
+        raise TypeError("a terminal cannot be pickled")
+
     def __enter__(self):
         self.before = termios.tcgetattr(self.fd)
         try:
             if threading.current_thread() is threading.main_thread():
-                for number in BY_DEFAULT_THE_END:
+                for name in BY_DEFAULT_THE_END:
+                    number = getattr(signal, name)
                     if signal.getsignal(number) is signal.SIG_DFL:
                         self.handled.append(number)
                         signal.signal(number, self.pass_on)
