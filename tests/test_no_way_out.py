@@ -36,11 +36,8 @@ SECRET = b"correct horse battery staple"
 def shows(text):
     """Whether an output has the secret's start or end, in one of the forms in which outputs have bytes."""
     data = text if isinstance(text, bytes) else text.encode()
-    forms = [
-        form
-        for part in (SECRET[:6], SECRET[-6:])
-        for form in (part, part.hex().encode(), ", ".join(map(str, part)).encode(), ",\n ".join(map(str, part)).encode())
-    ]
+    parts = SECRET[:6], SECRET[-6:]
+    forms = [form for part in parts for form in (part, part.hex().encode(), ", ".join(map(str, part)).encode())]
     return any(form in data for form in forms)
 
 
