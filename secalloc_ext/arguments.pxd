@@ -36,6 +36,11 @@ cdef inline Py_ssize_t index_size(object size) except -1:
     return count
 
 
+cdef inline Py_ssize_t size_limit(object max_size) except -1:
+    """Of an argument `max_size=`, which is None for no limit; one more byte can be counted in any case."""
+    return PY_SSIZE_T_MAX - 1 if max_size is None else min(index_size(max_size), PY_SSIZE_T_MAX - 1)
+
+
 cdef inline bint is_size(object source, Py_ssize_t *size) except -1:
     """Whether it is a number of bytes to make. An __index__ that refuses, as that of NumPy's arrays, makes it none."""
     if not PyIndex_Check(source):

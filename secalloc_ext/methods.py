@@ -8,7 +8,7 @@ __all__ = ["FILES", "SecureBytes"]
 
 FILES = (
     "protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining", "hexadecimal",
-    "waysout",
+    "waysout", "files", "environment", "sockets", "base64", "prompt",
 )  # fmt: skip
 for _file in FILES:
     import_module(f"secalloc_ext.{_file}")

@@ -11,8 +11,14 @@ from secalloc_ext.protection import Unlocked
 _Bytes = SupportsIndex | Buffer  # one byte or any
 _End = SupportsIndex | None
 
-class HasFileno(Protocol):
+class _HasFileno(Protocol):
     def fileno(self) -> int: ...
+
+class _HasRecvInto(Protocol):
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+
+class _HasSendall(Protocol):
+    def sendall(self, data: memoryview, /) -> object: ...
 
 @final
 class SecureBytes(Sequence[int]):  # registered as one, and no subclass
@@ -39,7 +45,39 @@ class SecureBytes(Sequence[int]):  # registered as one, and no subclass
     def take(source: Buffer, *, heap: Heap | None = None) -> SecureBytes: ...
     @staticmethod
     def from_file(
-        file: int | str | bytes | PathLike[str] | PathLike[bytes], *, heap: Heap | None = None
+        file: int | str | bytes | PathLike[str] | PathLike[bytes],
+        *,
+        size: SupportsIndex | None = None,
+        max_size: SupportsIndex | None = None,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_credential(
+        name: str, *, max_size: SupportsIndex | None = None, heap: Heap | None = None
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_env(name: str | bytes, *, remove: bool = True, heap: Heap | None = None) -> SecureBytes: ...
+    @staticmethod
+    def from_prompt(
+        prompt: str = "Password: ",
+        *,
+        confirm: str | None = None,
+        mask: str = "",
+        stdin: bool = False,
+        max_size: SupportsIndex = 4096,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_socket(
+        sock: _HasRecvInto,
+        size: SupportsIndex | None = None,
+        *,
+        max_size: SupportsIndex | None = None,
+        heap: Heap | None = None,
+    ) -> SecureBytes: ...
+    @staticmethod
+    def from_base64(
+        data: str | Buffer, *, urlsafe: bool = False, validate: bool = True, heap: Heap | None = None
     ) -> SecureBytes: ...
     def __len__(self) -> int: ...
     @overload
@@ -113,7 +151,9 @@ class SecureBytes(Sequence[int]):  # registered as one, and no subclass
     def reverse(self) -> None: ...
     def join(self, iterable: Iterable[Buffer], /) -> SecureBytes: ...
     def hex(self, sep: str | bytes = ..., bytes_per_sep: SupportsIndex = 1) -> SecureBytes: ...
-    def write_to(self, file: int | HasFileno) -> None: ...
+    def write_to(self, file: int | _HasFileno) -> None: ...
+    def send(self, sock: _HasSendall) -> None: ...
+    def base64(self, *, urlsafe: bool = False) -> SecureBytes: ...
     def wipe(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

@@ -25,7 +25,7 @@ from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE
 from secalloc_ext.needle cimport find_first, needle_close, needle_of_byte, needle_open, needle_t
 from secalloc_ext.prim cimport bytes_equal_constant_time
 from secalloc_ext.sources cimport (
-    filled_t, source_buffer, source_file, source_hex, source_random, source_taken, source_text, source_zeros)
+    filled_t, source_buffer, source_hex, source_random, source_taken, source_text, source_zeros)
 
 cdef extern from "Python.h":
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -182,21 +182,6 @@ cdef class SecureBytes:
         cdef filled_t slot
         cdef Heap where = heap_or_default(heap)
         source_taken(&slot, source, where)
-        return securebytes_of(&slot, where, False)
-
-    @staticmethod
-    def from_file(file, *, heap=None):
-        """All bytes of a file, from a path or an open descriptor, by read(2) straight into secret pages.
-
-        A descriptor is read from where it stands to its end, and stays open.
-
-        Raises
-        ------
-        OSError : as ``open`` and ``read`` do
-        """
-        cdef filled_t slot
-        cdef Heap where = heap_or_default(heap)
-        source_file(&slot, file, where)
         return securebytes_of(&slot, where, False)
 
     # --- as a sequence ---

@@ -20,4 +20,6 @@ cdef int source_buffer(filled_t *to, object buffer, Heap heap, bint guarded) exc
 cdef int source_text(filled_t *to, str text, encoding, errors, Heap heap, bint guarded) except -1
 cdef int source_hex(filled_t *to, object digits, Heap heap) except -1
 cdef int source_taken(filled_t *to, object buffer, Heap heap) except -1                   # wiped
-cdef int source_file(filled_t *to, object file, Heap heap) except -1                      # a path or a descriptor
+
+# Keep the first `size` bytes, or add zeros. After an exception the slot is freed, and `data` NULL.
+cdef int source_resize(filled_t *to, Py_ssize_t size, Heap heap) except -1

@@ -6,13 +6,10 @@ can get at it, not even through the garbage collector. An object takes it over w
 
 Copies from memory hold the GIL from the look at the source to the last byte.
 """
-import os
-
 from cpython.buffer cimport (
     PyBUF_FULL_RO, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EINTR, errno
+from cpython.exc cimport PyErr_SetFromErrno
 from libc.string cimport memcpy
 from secalloc_ext.arguments cimport hex_digit
 from secalloc_ext.errors import WipedError
@@ -20,15 +17,6 @@ from secalloc_ext.heap cimport heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, wipe
-
-cdef extern from "Python.h":
-    Py_ssize_t PY_SSIZE_T_MAX
-
-cdef extern from "<unistd.h>" nogil:
-    ssize_t read(int fd, void *buffer, size_t size)
-
-cdef enum:
-    READ_BYTES = 4096   # first guess for a file of unknown size
 
 
 cdef int source_random(filled_t *to, Py_ssize_t size, Heap heap, bint guarded) except -1:
@@ -105,11 +93,11 @@ cdef int source_text(filled_t *to, str text, encoding, errors, Heap heap, bint g
     return 0
 
 
-cdef int resize(filled_t *to, Py_ssize_t size, Heap heap) except -1:
-    """Keep the first `size` bytes, or add zeros. After an exception the slot is freed."""
+cdef int source_resize(filled_t *to, Py_ssize_t size, Heap heap) except -1:
     cdef void *resized = heap_realloc(heap.get(), to.data, <size_t>size, False)
     if resized == NULL:
         heap_free(to.data)
+        to.data = NULL  # for callers that free it whatever the error was
         raise_error(heap.get(), size)
     to.data = <unsigned char *>resized
     to.size = size
@@ -148,46 +136,4 @@ cdef int source_hex(filled_t *to, object digits, Heap heap) except -1:
         heap_free(to.data)
         raise ValueError(f"non-hexadecimal number found in fromhex() arg at position {wrong}")
     wipe(to.data + count, <size_t>(to.size - count))
-    return resize(to, count, heap)
-
-
-# --- files ---
-
-cdef int read_once(int fd, filled_t *to, Py_ssize_t *count) except -1:
-    """Read on into the rest of the slot; 0 at the end of the file. After an exception the slot is freed."""
-    cdef ssize_t got
-    with nogil:
-        got = read(fd, to.data + count[0], <size_t>(to.size - count[0]))
-    if got >= 0:
-        count[0] += got
-        return got > 0
-    try:
-        if errno != EINTR:
-            PyErr_SetFromErrno(OSError)
-        PyErr_CheckSignals()
-    except BaseException:
-        heap_free(to.data)
-        raise
-    return 1
-
-
-cdef int read_all(filled_t *to, int fd, Heap heap) except -1:
-    """Read to the end of a file of any kind. The slot grows on secret pages, its old block wiped."""
-    cdef Py_ssize_t expected = max(os.fstat(fd).st_size, 0)
-    cdef Py_ssize_t count = 0
-    # One byte more than expected, so that the read that finds the end needs no growth.
-    source_zeros(to, min(expected, PY_SSIZE_T_MAX - 1) + 1 if expected else READ_BYTES, heap, False)
-    while read_once(fd, to, &count):
-        if count == to.size:
-            resize(to, to.size * 2, heap)
-    return resize(to, count, heap)
-
-
-cdef int source_file(filled_t *to, object file, Heap heap) except -1:
-    if isinstance(file, int):
-        return read_all(to, file, heap)
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return read_all(to, fd, heap)
-    finally:
-        os.close(fd)
+    return source_resize(to, count, heap)

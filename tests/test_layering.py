@@ -15,6 +15,7 @@ ORDER = (
     ("protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining",
      "hexadecimal"),
     ("nep49", "waysout"),
+    ("files", "environment", "sockets", "base64", "terminal", "residue"), ("prompt",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -26,7 +27,7 @@ SYSTEM_CALLS = defaultdict(set, {
     "prefault": {"signal.h"},       # its thread takes none
     "emergency": {"posix.signal"},  # types
     "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
-    "sources": {"unistd.h"},  # read(2), from a file into secret pages
+    "files": {"unistd.h"},  # read(2), into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"
 LINES_MAX, HEADER_LINES_MAX = 600, 60

@@ -1,0 +1,3 @@
+from secalloc_ext.securebytes import SecureBytes
+
+from_env = SecureBytes.from_env

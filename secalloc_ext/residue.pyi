@@ -1,0 +1,6 @@
+from collections.abc import Callable
+
+from secalloc_ext.securebytes import SecureBytes
+
+def call_into(to: SecureBytes, function: Callable[..., bytes], *arguments: object) -> None: ...
+def wipe_stack() -> int: ...
