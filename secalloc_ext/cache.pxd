@@ -4,6 +4,7 @@ from secalloc_ext.frame cimport account_t, frame_t
 from secalloc_ext.large cimport large_pool_t
 from secalloc_ext.pieces cimport pieces_t
 from secalloc_ext.quarantine cimport quarantine_t
+from secalloc_ext.revealpages cimport reveal_stock_t
 from secalloc_ext.rng cimport rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
 
@@ -48,6 +49,7 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     cache_t *caches, *idle
     pieces_t pieces
     quarantine_t quarantine
+    reveal_stock_t revealed
     int on_fork            # on_fork_t
     uint64_t generation    # forks since which its objects are gone; an object of another is inherited
     size_t retain          # bytes of empty chunks to keep

@@ -5,5 +5,5 @@ from secalloc_ext.securebytes import SecureBytes
 
 __all__ = ["SecureBytes"]
 
-for _file in ("waysout",):
+for _file in ("waysout", "reveal"):
     import_module(f"secalloc_ext.{_file}")
