@@ -3,9 +3,11 @@
 from secalloc_ext import revealcase   # noqa: F401  by which the two types are complete
 
 from libc.string cimport memcpy
-from secalloc_ext.revealcodecs cimport revealcodecs_codec, revealcodecs_decode, revealcodecs_errors
-from secalloc_ext.revealedbytes cimport revealedbytes_new, revealedbytes_ready
-from secalloc_ext.revealedstr cimport revealedstr_ready
+from secalloc_ext.revealcodecs cimport (
+    CODEC_UTF8, ERRORS_STRICT, revealcodecs_codec, revealcodecs_decode, revealcodecs_errors)
+from secalloc_ext.prim cimport unlikely
+from secalloc_ext.revealedbytes cimport revealedbytes_is_known, revealedbytes_new, revealedbytes_ready
+from secalloc_ext.revealedstr cimport revealedstr_is_known, revealedstr_ready
 from secalloc_ext.securebytes cimport SecureBytes, securebytes_add_methods, securebytes_check
 
 
@@ -24,7 +26,8 @@ def reveal(SecureBytes self not None):
     memory. While it lives, its heap cannot be locked. In a forked child it raises `ForkedError`.
     """
     cdef unsigned char *payload = NULL
-    revealedbytes_ready(self.heap)
+    if unlikely(not revealedbytes_is_known):
+        revealedbytes_ready(self.heap)
     securebytes_check(self)
     made = revealedbytes_new(self.heap, self.size, &payload)
     memcpy(payload, self.data, <size_t>self.size)
@@ -44,9 +47,10 @@ def reveal_str(SecureBytes self not None, encoding="utf-8", errors="strict"):
     UnicodeDecodeError : it has a byte's place, and no text
     LookupError : another codec, or another handler of errors, would leave the text in ordinary memory
     """
-    cdef int codec = revealcodecs_codec(encoding)
-    cdef int on_error = revealcodecs_errors(errors)
-    revealedstr_ready(self.heap)
+    cdef int codec = CODEC_UTF8 if encoding is "utf-8" else revealcodecs_codec(encoding)
+    cdef int on_error = ERRORS_STRICT if errors is "strict" else revealcodecs_errors(errors)
+    if unlikely(not revealedstr_is_known):
+        revealedstr_ready(self.heap)
     securebytes_check(self)
     return revealcodecs_decode(self.heap, self.data, self.size, codec, on_error)
 

@@ -9,23 +9,13 @@ Sequences that are not UTF-8 are cut as Python, and the Unicode standard, cut th
 from codecs import lookup
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from secalloc_ext.heapobject cimport Heap
+from secalloc_ext.prim cimport load_64
 from secalloc_ext.revealedbytes cimport revealedbytes_new
-from secalloc_ext.revealedstr cimport revealed_str_t, revealedstr_of
+from secalloc_ext.revealedstr cimport revealed_str_t, revealedstr_of, revealedstr_of_ascii
 from secalloc_ext.revealtext cimport Points, points_add, text_at, text_heap, text_open, text_t
-
-cdef enum codec_t:
-    CODEC_UTF8
-    CODEC_ASCII
-    CODEC_LATIN1
-
-cdef enum errors_t:
-    ERRORS_STRICT
-    ERRORS_IGNORE
-    ERRORS_REPLACE
-    ERRORS_SURROGATEESCAPE
 
 CODECS = {"utf-8": CODEC_UTF8, "ascii": CODEC_ASCII, "iso8859-1": CODEC_LATIN1}
 NAMES = {codec: name for name, codec in CODECS.items()}
@@ -34,8 +24,6 @@ ERRORS = {"strict": ERRORS_STRICT, "ignore": ERRORS_IGNORE, "replace": ERRORS_RE
 
 
 cdef int revealcodecs_codec(object encoding) except -1:
-    if encoding is "utf-8":   # what methods have as a default
-        return CODEC_UTF8
     if not isinstance(encoding, str):
         raise TypeError(f"an encoding is a str, not {type(encoding).__name__}")
     name = encoding if encoding in CODECS else lookup(encoding).name
@@ -46,8 +34,6 @@ cdef int revealcodecs_codec(object encoding) except -1:
 
 
 cdef int revealcodecs_errors(object errors) except -1:
-    if errors is "strict":
-        return ERRORS_STRICT
     if not isinstance(errors, str):
         raise TypeError(f"errors is a str, not {type(errors).__name__}")
     if errors not in ERRORS:
@@ -138,15 +124,21 @@ cdef object decode_slowly(Heap heap, const uint8_t *data, Py_ssize_t size, int c
 
 
 cdef bint is_ascii(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    cdef uint8_t bits = 0
-    cdef Py_ssize_t i
-    for i in range(size):
+    cdef uint64_t bits = 0
+    cdef Py_ssize_t i = 0
+    while i + 8 <= size:
+        bits |= load_64(data + i)
+        i += 8
+    while i < size:
         bits |= data[i]
-    return bits < 0x80
+        i += 1
+    return bits & <uint64_t>0x8080808080808080 == 0
 
 
 cdef object revealcodecs_decode(Heap heap, const unsigned char *data, Py_ssize_t size, int codec, int errors):
-    if codec == CODEC_LATIN1 or is_ascii(data, size):
+    if is_ascii(data, size):
+        return revealedstr_of_ascii(heap, data, size)
+    if codec == CODEC_LATIN1:
         return revealedstr_of(heap, data, 1, size)
     return decode_slowly(heap, data, size, codec, errors)
 

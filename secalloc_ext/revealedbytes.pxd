@@ -5,6 +5,7 @@ from secalloc_ext.revealtype cimport Py_TYPE, type_t
 
 cdef type_t *revealedbytes_type
 cdef type_t *revealedbytes_forked
+cdef bint revealedbytes_is_known      # what `_ready` finds out
 
 cdef int revealedbytes_ready(Heap heap) except -1       # or why not here; runs Python code, the first time
 

@@ -25,7 +25,7 @@ from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, likely, un
 from secalloc_ext.revealforked cimport revealforked_fill, revealforked_refuse
 from secalloc_ext.revealpages cimport reveal_give, reveal_here, reveal_inherited, reveal_take
 from secalloc_ext.revealtype cimport (
-    REVEAL_REFUSED, PyBytes_Type, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
+    REVEAL_REFUSED, Py_TYPE, PyBytes_Type, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
 
 cdef extern from *:
     """
@@ -76,10 +76,8 @@ cdef extern from *:
     void type_set(PyObject *self, type_t *type) noexcept nogil
     void hash_forget(PyObject *self) noexcept
     object header_write(PyObject *self, Py_ssize_t size)   # a new reference
-    type_t *Py_TYPE(PyObject *self) noexcept nogil
     Py_ssize_t Py_SIZE(PyObject *self) noexcept
 
-cdef bint is_known = False          # the layout was tried
 cdef unsigned char nothing = 0
 revealedbytes_type = &revealed_bytes
 revealedbytes_forked = &forked_bytes
@@ -107,11 +105,11 @@ cdef int try_layout(Heap heap) except -1:
     cdef unsigned char *payload = NULL
     cdef object made = make(heap, 3, &payload)
     payload[0], payload[1], payload[2] = 97, 98, 99
-    global is_known
+    global revealedbytes_is_known
     if not (PyBytes_Check(made) and PyBytes_Size(made) == 3 and <unsigned char *>PyBytes_AsString(made) == payload
             and made == b"abc" and hash(made) == hash(b"abc") and made.find(b"c") == 2):
         raise NotImplementedError("secalloc cannot reveal: this interpreter's bytes are laid out in an unknown way")
-    is_known = True
+    revealedbytes_is_known = True
     return 0
 
 
@@ -122,13 +120,13 @@ cdef int revealedbytes_ready(Heap heap) except -1:
         raise MemoryError("no page for the word that tells a child")
     if reveal_here[0] == 0:
         revealforked_refuse()
-    if not is_known:
+    if not revealedbytes_is_known:
         try_layout(heap)
     return 0
 
 
 cdef object revealedbytes_new(Heap heap, Py_ssize_t size, unsigned char **payload):
-    if unlikely(not is_known or reveal_here[0] == 0):
+    if unlikely(not revealedbytes_is_known or reveal_here[0] == 0):
         revealedbytes_ready(heap)
     if unlikely(size == 0):  # no secret, and no page
         payload[0] = &nothing
@@ -138,13 +136,12 @@ cdef object revealedbytes_new(Heap heap, Py_ssize_t size, unsigned char **payloa
 
 # --- end --------------------------------------------------------------------------------------------------------------
 
-cdef void let_go(PyObject *self) noexcept:
-    """Of the Heap: the last thing of an object. Not of its header, which may be another's by now."""
-    cdef Heap heap = <Heap>self
-    heap.views -= 1
-    if heap.views == 0 and heap.heap.account.pinned:
-        heap_unpin(heap.heap)
-    Py_DECREF(heap)
+cdef inline void let_go(PyObject *owner) noexcept:
+    """Of the Heap: the last thing of an object, whose header may be another's by now."""
+    (<Heap>owner).views -= 1
+    if (<Heap>owner).views == 0 and (<Heap>owner).heap.account.pinned:
+        heap_unpin((<Heap>owner).heap)
+    Py_DECREF(<object>owner)
 
 
 cdef void end(PyObject *self) noexcept:

@@ -30,11 +30,13 @@ cdef extern from *:
 
 cdef type_t *revealedstr_type
 cdef type_t *revealedstr_forked
+cdef bint revealedstr_is_known      # what `_ready` finds out
 
 cdef int revealedstr_ready(Heap heap) except -1         # or why not here; runs Python code, the first time
 
 # A str of `size` code points of `kind` bytes each (1, 2 or 4), none above U+10FFFF; copied. Of 0: "".
 cdef object revealedstr_of(Heap heap, const void *points, int kind, Py_ssize_t size)
+cdef object revealedstr_of_ascii(Heap heap, const void *characters, Py_ssize_t size)
 
 
 cdef inline bint revealedstr_is(PyObject *candidate) noexcept:

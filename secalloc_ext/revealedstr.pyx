@@ -89,6 +89,16 @@ cdef extern from *:
         compact_of(self)->utf8 = NULL;
         self->base.data.any = NULL;
     }
+    static inline int header_is_reusable(const revealed_str_t *self)
+    {
+    #if PY_VERSION_HEX < 0x030c0000
+        return ascii_of(self)->wstr == NULL;
+    #else
+        (void)self;
+        return 1;
+    #endif
+    }
+    static inline void header_begin(revealed_str_t *self) { (void)PyObject_Init((PyObject *)self, &revealed_str_type); }
     static inline void type_set(revealed_str_t *self, PyTypeObject *type) { ((PyObject *)self)->ob_type = type; }
 
     /* Of any str. */
@@ -107,6 +117,8 @@ cdef extern from *:
     type_t forked_str
     void header_set(revealed_str_t *self, Py_ssize_t length, int kind, bint is_ascii) noexcept
     void header_clear(revealed_str_t *self) noexcept
+    bint header_is_reusable(const revealed_str_t *self) noexcept
+    void header_begin(revealed_str_t *self) noexcept   # it has one reference
     void hash_forget(PyObject *self) noexcept
     void type_set(revealed_str_t *self, type_t *type) noexcept nogil
     int text_make_ready(PyObject *text) except -1
@@ -118,8 +130,12 @@ cdef extern from *:
     Py_UCS4 PyUnicode_ReadChar(object text, Py_ssize_t i) except? 0xffffffff
     const char *PyUnicode_AsUTF8(object text) except NULL
 
-cdef bint is_known = False                # the layout was tried
+cdef enum:
+    HEADERS_MAX = 64
+
 cdef revealed_str_t *all_that_live = NULL
+cdef revealed_str_t *free_headers = NULL  # cleared; linked by `next`
+cdef size_t free_count = 0
 revealedstr_type = &revealed_str_type
 revealedstr_forked = &forked_str
 
@@ -199,14 +215,30 @@ cdef void write_utf8(uint8_t *to, const point_t *points, Py_ssize_t size) noexce
 
 # --- beginning --------------------------------------------------------------------------------------------------------
 
+cdef revealed_str_t *header_new() except NULL:
+    global free_headers, free_count
+    cdef revealed_str_t *self = free_headers
+    if self == NULL:
+        self = <revealed_str_t *>revealed_str_type.tp_alloc(&revealed_str_type, 0)
+        if self == NULL:
+            raise MemoryError()
+        return self
+    free_headers = self.next
+    free_count -= 1
+    header_begin(self)
+    return self
+
+
 cdef object adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length, int kind,
                   bint is_ascii):
     """The object of two blocks, which it takes over; where there is no memory for it, they are freed."""
-    cdef revealed_str_t *self = <revealed_str_t *>revealed_str_type.tp_alloc(&revealed_str_type, 0)
-    if self == NULL:
+    cdef revealed_str_t *self
+    try:
+        self = header_new()
+    except MemoryError:
         heap_free(characters)
         heap_free(NULL if is_ascii else utf8)
-        raise MemoryError()
+        raise
     self.owner = <PyObject *>heap
     Py_INCREF(heap)
     heap.views += 1   # nobody closes the pages while C code may have them: see Heap.lock
@@ -217,6 +249,7 @@ cdef object adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size,
     self.utf8_size = utf8_size
     header_set(self, length, kind, is_ascii)
     self.next = all_that_live
+    self.previous = NULL
     if self.next != NULL:
         self.next.previous = self
     link_first(self)
@@ -233,7 +266,7 @@ cdef void link_first(revealed_str_t *self) noexcept nogil:
 cdef object of_points(Heap heap, const point_t *points, Py_ssize_t size):
     cdef survey_t seen = survey(points, size)
     cdef int kind = 1 if seen.bits < 0x100 else 2 if seen.bits < 0x10000 else 4
-    cdef void *characters = allocate(heap, (size + 1) * kind, False)   # zeroed: so is what ends it
+    cdef void *characters = allocate(heap, (size + 1) * kind, False)
     cdef void *utf8 = characters
     if kind == 1:
         copy_points(<uint8_t *>characters, points, size)
@@ -258,7 +291,7 @@ cdef int try_layout(Heap heap) except -1:
     cdef uint32_t[3] points
     cdef object made
     cdef revealed_str_t *self
-    global is_known
+    global revealedstr_is_known
     for text in ("abc", "ab\xff", "ab\u20ac", "ab\U0001f511"):
         points[0], points[1], points[2] = text[0], text[1], text[2]
         made = of_points(heap, <const uint32_t *>points, 3)
@@ -267,7 +300,7 @@ cdef int try_layout(Heap heap) except -1:
                 and PyUnicode_AsUTF8(made) == <const char *>self.utf8 and made == text and hash(made) == hash(text)
                 and made.isascii() == text.isascii() and made.find(text[1:]) == 1):
             raise NotImplementedError("secalloc cannot reveal: this interpreter's str is laid out in an unknown way")
-    is_known = True
+    revealedstr_is_known = True
     return 0
 
 
@@ -278,13 +311,24 @@ cdef int revealedstr_ready(Heap heap) except -1:
         raise MemoryError("no page for the word that tells a child")
     if reveal_here[0] == 0:
         revealforked_refuse()
-    if not is_known:
+    if not revealedstr_is_known:
         try_layout(heap)
     return 0
 
 
+cdef object revealedstr_of_ascii(Heap heap, const void *characters, Py_ssize_t size):
+    cdef void *copy
+    if unlikely(not revealedstr_is_known or reveal_here[0] == 0):
+        revealedstr_ready(heap)
+    if size == 0:   # no secret
+        return ""
+    copy = allocate(heap, size + 1, False)   # zeroed: so is what ends it
+    memcpy(copy, characters, <size_t>size)
+    return adopt(heap, copy, copy, size, size, 1, True)
+
+
 cdef object revealedstr_of(Heap heap, const void *points, int kind, Py_ssize_t size):
-    if unlikely(not is_known or reveal_here[0] == 0):
+    if unlikely(not revealedstr_is_known or reveal_here[0] == 0):
         revealedstr_ready(heap)
     if size == 0:   # no secret
         return ""
@@ -307,8 +351,9 @@ cdef void unlink(revealed_str_t *self) noexcept:
 
 
 cdef void end(PyObject *object) noexcept:
+    global free_headers, free_count
     cdef revealed_str_t *self = <revealed_str_t *>object
-    cdef Heap heap = <Heap>self.owner
+    cdef PyObject *owner = self.owner
     unlink(self)
     # In a child without handlers the blocks are holes; in one with them the heap knows what was its parent's.
     if likely(reveal_here[0] != 0):
@@ -316,11 +361,16 @@ cdef void end(PyObject *object) noexcept:
             heap_free(self.utf8)
         heap_free(self.characters)
     header_clear(self)
-    PyUnicode_Type.tp_dealloc(object)
-    heap.views -= 1
-    if heap.views == 0 and heap.heap.account.pinned:
-        heap_unpin(heap.heap)
-    Py_DECREF(heap)
+    if free_count < HEADERS_MAX and header_is_reusable(self):
+        self.next = free_headers
+        free_headers = self
+        free_count += 1
+    else:
+        PyUnicode_Type.tp_dealloc(object)
+    (<Heap>owner).views -= 1
+    if (<Heap>owner).views == 0 and (<Heap>owner).heap.account.pinned:
+        heap_unpin((<Heap>owner).heap)
+    Py_DECREF(<object>owner)
 
 
 cdef void tell_forked() noexcept nogil:

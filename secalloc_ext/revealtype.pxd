@@ -47,6 +47,6 @@ cdef extern from "Python.h":
         PyObject *tp_dict
     type_t PyBytes_Type
     type_t PyUnicode_Type
-    type_t *Py_TYPE(PyObject *object) noexcept
+    type_t *Py_TYPE(PyObject *object) noexcept nogil
     int PyType_Ready(type_t *type) except -1
     void PyType_Modified(type_t *type)
