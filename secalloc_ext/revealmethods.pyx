@@ -252,10 +252,7 @@ cdef list split_at_spaces(object self, const text_t *text, Py_ssize_t most):
         if start == text.size:
             return parts
         if len(parts) == most:
-            end = text.size
-            while end > start and is_space(text, end - 1):
-                end -= 1
-            parts.append(text_part(self, text, start, end))
+            parts.append(text_part(self, text, start, text.size))
             return parts
         while end < text.size and not is_space(text, end):
             end += 1
@@ -272,10 +269,7 @@ cdef list rsplit_at_spaces(object self, const text_t *text, Py_ssize_t most):
         if end == 0:
             break
         if len(parts) == most:
-            start = 0
-            while start < end and is_space(text, start):
-                start += 1
-            parts.append(text_part(self, text, start, end))
+            parts.append(text_part(self, text, 0, end))
             break
         while start > 0 and not is_space(text, start - 1):
             start -= 1
