@@ -34,15 +34,15 @@ cdef object open_points(text_t *text, object self):
 # --- one character ----------------------------------------------------------------------------------------------------
 
 cdef bint is_cased(uint32_t c):
-    """Whether the sigma before it is inside a word, and whatever follows it."""
-    if c < 128:
-        return (<Py_UCS4>c).isalpha()
-    return f"a\u03a3{<Py_UCS4>c}".lower()[1] == "\u03c3"
+    """Whether a title goes on in small letters behind it."""
+    return (<Py_UCS4>c).isalpha() if c < 128 else f"{<Py_UCS4>c}a".title()[-1] == "a"
 
 
 cdef bint is_ignorable(uint32_t c):
-    """Whether what decides is behind it."""
-    return not is_cased(c) and f"a\u03a3{<Py_UCS4>c}a".lower()[1] == "\u03c3"
+    """Whether the word goes on behind it, if it does: what follows makes the sigma before it another letter."""
+    if is_cased(c):
+        return f"a\u03a3{<Py_UCS4>c}".lower()[1] == "\u03c2"
+    return f"a\u03a3{<Py_UCS4>c}a".lower()[1] == "\u03c3"
 
 
 cdef bint is_final(const text_t *text, Py_ssize_t i):

@@ -9,12 +9,14 @@ Sequences that are not UTF-8 are cut as Python, and the Unicode standard, cut th
 from codecs import lookup
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from secalloc_ext.heapobject cimport Heap
+from secalloc_ext.heap cimport heap_free
+from secalloc_ext.heapobject cimport Heap, allocate
 from secalloc_ext.prim cimport load_64
 from secalloc_ext.revealedbytes cimport revealedbytes_new
-from secalloc_ext.revealedstr cimport revealed_str_t, revealedstr_of, revealedstr_of_ascii
+from secalloc_ext.revealedstr cimport (
+    revealed_str_t, revealedstr_adopt, revealedstr_of, revealedstr_of_ascii, revealedstr_ready)
 from secalloc_ext.revealtext cimport Points, points_add, text_at, text_heap, text_open, text_t
 
 CODECS = {"utf-8": CODEC_UTF8, "ascii": CODEC_ASCII, "iso8859-1": CODEC_LATIN1}
@@ -104,6 +106,54 @@ cdef int add_undecodable(Points points, const uint8_t *p, const step_t *step, in
     return 0
 
 
+cdef int refuse(int codec, Py_ssize_t i, const step_t *step) except -1:
+    raise UnicodeDecodeError(NAMES[codec], b"", i, i + step.size,
+                             f"{(<bytes>step.wrong).decode()}, at byte {i} of bytes that are not shown here")
+
+
+cdef void write_points(void *to, int kind, const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """Decode what is UTF-8."""
+    cdef Py_ssize_t i = 0, length = 0
+    cdef step_t step
+    while i < size:
+        step = utf8_step(data + i, size - i)
+        if kind == 1:
+            (<uint8_t *>to)[length] = <uint8_t>step.c
+        elif kind == 2:
+            (<uint16_t *>to)[length] = <uint16_t>step.c
+        else:
+            (<uint32_t *>to)[length] = step.c
+        length += 1
+        i += step.size
+
+
+cdef object decode_utf8(Heap heap, const uint8_t *data, Py_ssize_t size):
+    """Look at all of it, then decode it into its place. What is not UTF-8 is refused."""
+    cdef Py_ssize_t i = 0, length = 0
+    cdef uint32_t bits = 0
+    cdef int kind
+    cdef step_t step
+    cdef void *characters
+    cdef void *utf8
+    while i < size:
+        step = utf8_step(data + i, size - i)
+        if step.wrong != NULL:
+            refuse(CODEC_UTF8, i, &step)
+        bits |= step.c
+        length += 1
+        i += step.size
+    kind = 1 if bits < 0x100 else 2 if bits < 0x10000 else 4
+    characters = allocate(heap, (length + 1) * kind, False)
+    try:
+        utf8 = allocate(heap, size + 1, False)
+    except BaseException:
+        heap_free(characters)
+        raise
+    write_points(characters, kind, data, size)
+    memcpy(utf8, data, <size_t>size)
+    return revealedstr_adopt(heap, characters, utf8, size, length, kind)
+
+
 cdef object decode_slowly(Heap heap, const uint8_t *data, Py_ssize_t size, int codec, int errors):
     cdef Points points = Points.__new__(Points)
     cdef Py_ssize_t i = 0
@@ -115,8 +165,7 @@ cdef object decode_slowly(Heap heap, const uint8_t *data, Py_ssize_t size, int c
         if step.wrong == NULL:
             points_add(points, step.c)
         elif errors == ERRORS_STRICT:
-            raise UnicodeDecodeError(NAMES[codec], b"", i, i + step.size,
-                                     f"{(<bytes>step.wrong).decode()}, at byte {i} of bytes that are not shown here")
+            refuse(codec, i, &step)
         else:
             add_undecodable(points, data + i, &step, errors)
         i += step.size
@@ -140,6 +189,9 @@ cdef object revealcodecs_decode(Heap heap, const unsigned char *data, Py_ssize_t
         return revealedstr_of_ascii(heap, data, size)
     if codec == CODEC_LATIN1:
         return revealedstr_of(heap, data, 1, size)
+    if codec == CODEC_UTF8 and errors == ERRORS_STRICT:
+        revealedstr_ready(heap)
+        return decode_utf8(heap, data, size)
     return decode_slowly(heap, data, size, codec, errors)
 
 

@@ -69,6 +69,8 @@ cdef extern from *:
         ascii_of(self)->state.ascii = (unsigned)is_ascii;
     #if PY_VERSION_HEX < 0x030c0000
         ascii_of(self)->state.ready = 1;
+        ascii_of(self)->wstr = kind == sizeof(wchar_t) ? self->characters : NULL;
+        compact_of(self)->wstr_length = kind == sizeof(wchar_t) ? length : 0;
     #endif
         compact_of(self)->utf8_length = self->utf8_size;
         compact_of(self)->utf8 = self->utf8;
@@ -80,8 +82,12 @@ cdef extern from *:
     static inline void header_clear(revealed_str_t *self)
     {
     #if PY_VERSION_HEX < 0x030c0000
+        if (ascii_of(self)->wstr == self->characters)
+            ascii_of(self)->wstr = NULL;
         if (ascii_of(self)->wstr != NULL)
             wipe(ascii_of(self)->wstr, (size_t)compact_of(self)->wstr_length * sizeof(wchar_t));
+        else
+            compact_of(self)->wstr_length = 0;
     #endif
         ascii_of(self)->length = 0;
         ascii_of(self)->hash = -1;
@@ -229,15 +235,13 @@ cdef revealed_str_t *header_new() except NULL:
     return self
 
 
-cdef object adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length, int kind,
-                  bint is_ascii):
-    """The object of two blocks, which it takes over; where there is no memory for it, they are freed."""
+cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length, int kind):
     cdef revealed_str_t *self
     try:
         self = header_new()
     except MemoryError:
         heap_free(characters)
-        heap_free(NULL if is_ascii else utf8)
+        heap_free(NULL if utf8 == characters else utf8)
         raise
     self.owner = <PyObject *>heap
     Py_INCREF(heap)
@@ -247,7 +251,7 @@ cdef object adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size,
     self.characters = characters
     self.utf8 = utf8
     self.utf8_size = utf8_size
-    header_set(self, length, kind, is_ascii)
+    header_set(self, length, kind, utf8 == characters)
     self.next = all_that_live
     self.previous = NULL
     if self.next != NULL:
@@ -275,7 +279,7 @@ cdef object of_points(Heap heap, const point_t *points, Py_ssize_t size):
     else:
         copy_points(<uint32_t *>characters, points, size)
     if seen.utf8_size < 0:
-        return adopt(heap, characters, NULL, 0, size, kind, False)
+        return revealedstr_adopt(heap, characters, NULL, 0, size, kind)
     if seen.bits >= 0x80:
         try:
             utf8 = allocate(heap, seen.utf8_size + 1, False)
@@ -283,7 +287,7 @@ cdef object of_points(Heap heap, const point_t *points, Py_ssize_t size):
             heap_free(characters)
             raise
         write_utf8(<uint8_t *>utf8, points, size)
-    return adopt(heap, characters, utf8, seen.utf8_size, size, kind, seen.bits < 0x80)
+    return revealedstr_adopt(heap, characters, utf8, seen.utf8_size, size, kind)
 
 
 cdef int try_layout(Heap heap) except -1:
@@ -324,7 +328,7 @@ cdef object revealedstr_of_ascii(Heap heap, const void *characters, Py_ssize_t s
         return ""
     copy = allocate(heap, size + 1, False)   # zeroed: so is what ends it
     memcpy(copy, characters, <size_t>size)
-    return adopt(heap, copy, copy, size, size, 1, True)
+    return revealedstr_adopt(heap, copy, copy, size, size, 1)
 
 
 cdef object revealedstr_of(Heap heap, const void *points, int kind, Py_ssize_t size):
