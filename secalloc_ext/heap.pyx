@@ -19,7 +19,8 @@ from secalloc_ext.cache cimport (
 from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED, SHAPE_ARRAY,
-    SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked, frame_holds, frame_is_guarded, frame_is_slab, frame_kind, frame_t)
+    SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked, frame_holds, frame_is_guarded,
+    frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (

@@ -449,8 +449,8 @@ cdef class Heap:
     def unlocked(self):
         """A block in which the calling thread can use the locked heap; other threads cannot.
 
-        Blocks nest. A view, or a revealed object, that is still out at the end of the outermost keeps the pages open until
-        it is released.
+        Blocks nest. A view, or a revealed object, that is still out at the end of the outermost keeps the pages open
+        until it is gone.
         C code of other threads is not kept out during the block where mprotect(2) is the mechanism, and with protection
         keys that of threads started in it is not.
         """

@@ -40,14 +40,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
 from secalloc_ext.frame cimport (
-    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked,
-    account_t, frame_is_guarded, frame_kind, frame_mark, frame_t)
+    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED,
+    account_is_locked, account_t, frame_is_guarded, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
-from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_commit, mapping_random
+from secalloc_ext.mapping cimport (
+    ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_commit, mapping_random)
 from secalloc_ext.prim cimport (
-    ERROR_MAP_COUNT, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop,
-    lock_take, size_add, wipe)
+    ERROR_MAP_COUNT, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines,
+    lock_drop, lock_take, size_add, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact, slot_is_zero
 

@@ -24,10 +24,11 @@ from secalloc_ext.prim cimport (
     ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
     EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK,
-    MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE,
-    O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close,
-    errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc,
-    pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
+    MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE,
+    MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
+    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
+    mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit,
+    sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -243,8 +244,8 @@ cdef int mapping_random(void *buffer, size_t size) noexcept nogil:
 
 
 cdef uint64_t *mapping_fork_word() noexcept nogil:
-    """A word of its own page, 1 in this process. The kernel zeroes it in a child, also in one made by raw clone(2), which
-    runs no handlers. NULL where there is none to be had."""
+    """A word of its own page, 1 in this process. The kernel zeroes it in a child, also in one made by raw clone(2),
+    which runs no handlers. NULL where there is none to be had."""
     cdef void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     if page == MAP_FAILED:
         return NULL

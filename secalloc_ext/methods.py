@@ -5,5 +5,5 @@ from secalloc_ext.securebytes import SecureBytes
 
 __all__ = ["SecureBytes"]
 
-for _file in ("waysout", "reveal"):
+for _file in ("waysout", "revealparts", "revealcase", "reveal"):
     import_module(f"secalloc_ext.{_file}")

@@ -1,6 +1,6 @@
 # cython: language_level=3
 """Layer 4: SecureBytes.reveal and reveal_str, for consumers that take nothing but a true bytes or str."""
-from secalloc_ext import revealcase   # noqa: F401  by which the two types are complete
+
 
 from libc.string cimport memcpy
 from secalloc_ext.revealcodecs cimport (

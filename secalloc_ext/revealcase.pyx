@@ -2,14 +2,14 @@
 """Layer 4: capitals and small letters of revealed objects.
 
 Of str, what a character becomes is asked of Python one character at a time: none of it tells the text. But a capital
-sigma becomes another letter at a word's end than inside, and what a word is depends on two properties of characters that
-Python does not tell; they are found out by what it makes of a sigma beside the character.
+sigma becomes another letter at a word's end than inside, and what a word is depends on two properties of characters
+that Python does not tell; they are found out by what it makes of a sigma beside the character.
 """
 from libc.stdint cimport uint32_t
 from secalloc_ext.revealedbytes cimport revealedbytes_type
 from secalloc_ext.revealedstr cimport revealedstr_type
 from secalloc_ext.revealmethods cimport revealmethods_add
-from secalloc_ext.revealtext cimport Argument, Points, points_add, text_argument, text_at, text_heap, text_open, text_t
+from secalloc_ext.revealtext cimport Argument, Points, points_add, points_for, text_argument, text_at, text_open, text_t
 
 cdef enum:
     SIGMA = 0x3a3
@@ -23,12 +23,9 @@ cdef enum case_t:
     CASE_FOLD
 
 
-cdef object open_points(text_t *text, object self):
+cdef Points open_points(text_t *text, object self):
     text_open(text, self)
-    cdef Points points = Points.__new__(Points)
-    points.heap = text_heap(self)
-    points.grow(text.size)
-    return points
+    return points_for(self, text.size)
 
 
 # --- one character ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 Any other codec is one of Python's, and works in ordinary memory: it is refused. Errors are told by their places; the
 exceptions have none of the text in them, as Python's would have all of it.
 
-Sequences that are not UTF-8 are cut as Python, and the Unicode standard, cut them: into maximal beginnings of valid ones.
+What is not UTF-8 is cut as Python, and the Unicode standard, cut it: into the longest beginnings of what might be.
 """
 from codecs import lookup
 
@@ -30,8 +30,8 @@ cdef int revealcodecs_codec(object encoding) except -1:
         raise TypeError(f"an encoding is a str, not {type(encoding).__name__}")
     name = encoding if encoding in CODECS else lookup(encoding).name
     if name not in CODECS:
-        raise LookupError(f"{encoding!r} is none of utf-8, ascii and latin-1: Python's codec for it would leave the text "
-                          "in ordinary memory")
+        raise LookupError(f"{encoding!r} is none of utf-8, ascii and latin-1: Python's codec for it would leave the "
+                          "text in ordinary memory")
     return CODECS[name]
 
 
@@ -247,6 +247,6 @@ cdef object revealcodecs_encode(object revealed, int codec, int errors):
     text_open(&text, revealed)
     if self.utf8 == NULL or codec != CODEC_UTF8 and self.utf8 != self.characters:
         return encode_slowly(revealed, &text, codec, errors)
-    made = revealedbytes_new(text_heap(revealed), self.utf8_size, &payload)   # or as ASCII or Latin-1, in which it is too
+    made = revealedbytes_new(text_heap(revealed), self.utf8_size, &payload)   # ASCII as any codec has it
     memcpy(payload, self.utf8, <size_t>self.utf8_size)
     return made

@@ -6,8 +6,8 @@ An object lies across a page boundary, see `revealpages`::
     ordinary page                                            |secret pages
     ... |Heap|reference count, type, size, cached hash: header|payload|0|c c c
 
-It is immutable, belongs to nobody but its references, and is wiped when the last one goes. It is made by `reveal` and the
-methods of `revealmethods`; the type cannot be called, nor inherited from.
+It is immutable, belongs to nobody but its references, and is wiped when the last one goes. It is made by `reveal` and
+the methods of revealed objects; the type cannot be called, nor inherited from.
 
 Thread safety: the GIL, as bytes.
 """
@@ -25,7 +25,7 @@ from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, likely, un
 from secalloc_ext.revealforked cimport revealforked_fill, revealforked_refuse
 from secalloc_ext.revealpages cimport reveal_give, reveal_here, reveal_inherited, reveal_take
 from secalloc_ext.revealtype cimport (
-    REVEAL_REFUSED, Py_TYPE, PyBytes_Type, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
+    REVEAL_REFUSED, Py_TYPE, PyBytes_Type, type_t)
 
 cdef extern from *:
     """

@@ -37,9 +37,10 @@ cdef int revealedstr_ready(Heap heap) except -1         # or why not here; runs 
 # A str of `size` code points of `kind` bytes each (1, 2 or 4), none above U+10FFFF; copied. Of 0: "".
 cdef object revealedstr_of(Heap heap, const void *points, int kind, Py_ssize_t size)
 cdef object revealedstr_of_ascii(Heap heap, const void *characters, Py_ssize_t size)
-# Of two filled blocks of the heap, each with a zero behind it, which are taken over in any case; `revealedstr_ready` was
-# called. Or of one block: `utf8` is `characters` where they are ASCII, NULL where they are not to be had as UTF-8.
-cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length, int kind)
+# Of two filled blocks of the heap, each with a zero behind it, which are taken over in any case. Or of one: `utf8` is
+# `characters` where they are ASCII, NULL where they are not to be had as UTF-8. `revealedstr_ready` was called.
+cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length,
+                              int kind)
 
 
 cdef inline bint revealedstr_is(PyObject *candidate) noexcept:

@@ -9,11 +9,11 @@ and the characters are a block of the heap, between canaries as any::
 
 UTF-8 is made at once: CPython would make it when C code first asks for it, in ordinary memory, and keep it.
 
-It is immutable, belongs to nobody but its references, and is wiped when the last one goes. It is made by `reveal_str` and
-the methods of `revealmethods`; the type cannot be called, nor inherited from.
+It is immutable, belongs to nobody but its references, and is wiped when the last one goes. It is made by `reveal_str`
+and the methods of revealed objects; the type cannot be called, nor inherited from.
 
-Thread safety: the GIL, as str. A child's handler goes through the list of all that live, which is whole, read forward, at
-every instruction: the thread that forks may be one of C, and have no GIL.
+Thread safety: the GIL, as str. A child's handler goes through the list of all that live, which is whole, read forward,
+at every instruction: the thread that forks may be one of C, and have no GIL.
 """
 from cpython.object cimport PyObject, Py_EQ, Py_NE
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -25,11 +25,11 @@ from secalloc_ext.heap cimport heap_free, heap_unpin
 from secalloc_ext.heapobject cimport Heap, allocate
 from secalloc_ext.mapping cimport mapping_at_fork
 from secalloc_ext.prim cimport (
-    ERROR_NONE, atomic_store_pointer, bytes_equal_constant_time, likely, unlikely, wipe)
+    ERROR_NONE, atomic_store_pointer, bytes_equal_constant_time, likely, unlikely)
 from secalloc_ext.revealforked cimport revealforked_fill, revealforked_refuse
 from secalloc_ext.revealpages cimport reveal_here
 from secalloc_ext.revealtype cimport (
-    REVEAL_REFUSED, Py_TYPE, PyUnicode_Type, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
+    REVEAL_REFUSED, Py_TYPE, PyUnicode_Type, type_t)
 
 cdef extern from *:
     """
@@ -78,7 +78,7 @@ cdef extern from *:
     }
     static inline void hash_forget(PyObject *self) { ascii_of(self)->hash = -1; }
 
-    /* What Python's own deallocation is to find: nothing to free but, in 3.11, the copy that PyUnicode_AsUnicode made. */
+    /* What Python's own deallocation is to find: nothing to free but, in 3.11, what PyUnicode_AsUnicode made. */
     static inline void header_clear(revealed_str_t *self)
     {
     #if PY_VERSION_HEX < 0x030c0000
@@ -117,7 +117,10 @@ cdef extern from *:
         return 0;
     #endif
     }
-    static inline size_t text_bytes(PyObject *text) { return (size_t)PyUnicode_GET_LENGTH(text) * (size_t)PyUnicode_KIND(text); }
+    static inline size_t text_bytes(PyObject *text)
+    {
+        return (size_t)PyUnicode_GET_LENGTH(text) * (size_t)PyUnicode_KIND(text);
+    }
     """
     type_t revealed_str_type
     type_t forked_str
@@ -235,7 +238,8 @@ cdef revealed_str_t *header_new() except NULL:
     return self
 
 
-cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length, int kind):
+cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_t utf8_size, Py_ssize_t length,
+                              int kind):
     cdef revealed_str_t *self
     try:
         self = header_new()

@@ -90,7 +90,8 @@ cdef int revealforked_fill(type_t *type) except -1:
 
 cdef int revealforked_finish(type_t *type) except -1:
     """The methods that are looked up in the type, and not by an attribute of the object."""
-    for name in ("__bytes__", "__format__", "__copy__", "__deepcopy__", "__reduce_ex__", "__getnewargs__", "__sizeof__"):
+    for name in ("__bytes__", "__format__", "__copy__", "__deepcopy__", "__reduce_ex__", "__getnewargs__",
+                 "__sizeof__"):
         (<dict>type.tp_dict)[name] = refuse
     return 0
 

@@ -1,9 +1,9 @@
 # cython: language_level=3
-"""Layer 4: the methods of RevealedBytes and RevealedStr whose results hold secret text: they are revealed objects as well.
+"""Layer 4: the methods of RevealedBytes and RevealedStr whose results hold secret text: revealed objects, as well.
 
-Each method of bytes and str that copies stands here, or is refused where it cannot but use ordinary memory; the others,
-which answer a number, a truth or one byte, are bytes' and str's own. A result without content is `b""` or `""`, one that
-is all of the object the object itself.
+Each method of bytes and str that copies stands here, in `revealparts` or in `revealcase`, or is refused where it cannot
+but use ordinary memory; the others, which answer a number, a truth or one byte, are bytes' and str's own. A result
+without content is `b""` or `""`, one that is all of the object the object itself.
 
 Functions of both types take `self` as code points; what differs is asked of `text.is_str`.
 """
@@ -11,7 +11,6 @@ from cpython.object cimport PyObject
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
-from secalloc_ext.arguments cimport index_size
 from secalloc_ext.revealcodecs cimport (
     revealcodecs_codec, revealcodecs_decode, revealcodecs_encode, revealcodecs_errors)
 from secalloc_ext.revealedbytes cimport (
@@ -19,62 +18,15 @@ from secalloc_ext.revealedbytes cimport (
 from secalloc_ext.revealedstr cimport revealedstr_forked, revealedstr_is, revealedstr_type
 from secalloc_ext.revealforked cimport revealforked_finish
 from secalloc_ext.revealtext cimport (
-    Argument, Points, points_add, text_argument, text_at, text_heap, text_open, text_part, text_t)
-from secalloc_ext.revealtype cimport (
-    PyBytes_Type, PyType_Modified, PyType_Ready, PyUnicode_Type, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
+    Argument, Points, points_add, points_for, text_argument, text_at, text_find, text_heap, text_open, text_part,
+    text_t)
+from secalloc_ext.revealtype cimport PyBytes_Type, PyType_Modified, PyType_Ready, PyUnicode_Type, type_t
 
 cdef extern from "Python.h":
     bint PyBytes_Check(object candidate)
     bint PyUnicode_Check(object candidate)
     bint PyObject_CheckBuffer(object candidate)
     Py_ssize_t PY_SSIZE_T_MAX
-
-
-cdef Points points_for(object self, Py_ssize_t room):
-    cdef Points points = Points.__new__(Points)
-    points.heap = text_heap(self)
-    points.grow(room)
-    return points
-
-
-cdef bint is_space(const text_t *text, Py_ssize_t i):
-    cdef uint32_t c = text_at(text, i)
-    return (<Py_UCS4>c).isspace() if text.is_str else c == 32 or 9 <= c <= 13
-
-
-cdef bint is_line_end(const text_t *text, Py_ssize_t i):
-    cdef uint32_t c = text_at(text, i)
-    if c == 10 or c == 13 or not text.is_str:
-        return c == 10 or c == 13
-    return 11 <= c <= 12 or 0x1c <= c <= 0x1e or c == 0x85 or 0x2028 <= c <= 0x2029
-
-
-cdef bint is_there(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept:
-    """Whether `wanted` stands at `start`, wholly inside."""
-    cdef Py_ssize_t i
-    if start < 0 or start + wanted.size > text.size:
-        return False
-    for i in range(wanted.size):
-        if text_at(text, start + i) != text_at(wanted, i):
-            return False
-    return True
-
-
-cdef Py_ssize_t find(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept:
-    """The first place from `start` on; or -1."""
-    while start + wanted.size <= text.size:
-        if is_there(text, start, wanted):
-            return start
-        start += 1
-    return -1
-
-
-cdef Py_ssize_t find_last(const text_t *text, Py_ssize_t end, const text_t *wanted) noexcept:
-    """The last place that ends at `end` or before; or -1."""
-    cdef Py_ssize_t start = end - wanted.size
-    while start >= 0 and not is_there(text, start, wanted):
-        start -= 1
-    return start if start >= 0 else -1
 
 
 # --- slots ------------------------------------------------------------------------------------------------------------
@@ -161,188 +113,6 @@ cdef object remainder(PyObject *left, PyObject *right):
     return NotImplemented
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-cdef object stripped(object self, object characters, bint left, bint right):
-    cdef text_t text
-    cdef Argument given
-    cdef text_t one
-    cdef Py_ssize_t start = 0, end
-    text_open(&text, self)
-    end = text.size
-    if characters is None:
-        while left and start < end and is_space(&text, start):
-            start += 1
-        while right and end > start and is_space(&text, end - 1):
-            end -= 1
-        return text_part(self, &text, start, end)
-    given = text_argument(characters, text.is_str)
-    one = text
-    one.size = 1
-    while left and start < end:
-        one.data = text.data + start * text.kind
-        if find(&given.text, 0, &one) < 0:
-            break
-        start += 1
-    while right and end > start:
-        one.data = text.data + (end - 1) * text.kind
-        if find(&given.text, 0, &one) < 0:
-            break
-        end -= 1
-    return text_part(self, &text, start, end)
-
-
-def strip(self, chars=None, /):
-    return stripped(self, chars, True, True)
-
-
-def lstrip(self, chars=None, /):
-    return stripped(self, chars, True, False)
-
-
-def rstrip(self, chars=None, /):
-    return stripped(self, chars, False, True)
-
-
-def removeprefix(self, prefix, /):
-    cdef text_t text
-    text_open(&text, self)
-    cdef Argument given = text_argument(prefix, text.is_str)
-    return text_part(self, &text, given.text.size if is_there(&text, 0, &given.text) else 0, text.size)
-
-
-def removesuffix(self, suffix, /):
-    cdef text_t text
-    text_open(&text, self)
-    cdef Argument given = text_argument(suffix, text.is_str)
-    cdef Py_ssize_t end = text.size - given.text.size
-    return text_part(self, &text, 0, end if is_there(&text, end, &given.text) else text.size)
-
-
-cdef object parted(object self, object separator, bint last):
-    cdef text_t text
-    cdef Py_ssize_t at
-    text_open(&text, self)
-    cdef Argument given = text_argument(separator, text.is_str)
-    if given.text.size == 0:
-        raise ValueError("empty separator")
-    at = find_last(&text, text.size, &given.text) if last else find(&text, 0, &given.text)
-    nothing = "" if text.is_str else b""
-    if at < 0:
-        return (nothing, nothing, self) if last else (self, nothing, nothing)
-    return (text_part(self, &text, 0, at), separator,
-            text_part(self, &text, at + given.text.size, text.size))
-
-
-def partition(self, sep, /):
-    return parted(self, sep, False)
-
-
-def rpartition(self, sep, /):
-    return parted(self, sep, True)
-
-
-cdef list split_at_spaces(object self, const text_t *text, Py_ssize_t most):
-    cdef list parts = []
-    cdef Py_ssize_t start, end = 0
-    while True:
-        while end < text.size and is_space(text, end):
-            end += 1
-        start = end
-        if start == text.size:
-            return parts
-        if len(parts) == most:
-            parts.append(text_part(self, text, start, text.size))
-            return parts
-        while end < text.size and not is_space(text, end):
-            end += 1
-        parts.append(text_part(self, text, start, end))
-
-
-cdef list rsplit_at_spaces(object self, const text_t *text, Py_ssize_t most):
-    cdef list parts = []
-    cdef Py_ssize_t start = text.size, end
-    while True:
-        while start > 0 and is_space(text, start - 1):
-            start -= 1
-        end = start
-        if end == 0:
-            break
-        if len(parts) == most:
-            parts.append(text_part(self, text, 0, end))
-            break
-        while start > 0 and not is_space(text, start - 1):
-            start -= 1
-        parts.append(text_part(self, text, start, end))
-    parts.reverse()
-    return parts
-
-
-cdef Argument separator_of(object sep, bint is_str):
-    cdef Argument given = text_argument(sep, is_str)
-    if given.text.size == 0:
-        raise ValueError("empty separator")
-    return given
-
-
-def split(self, sep=None, maxsplit=-1):
-    cdef text_t text
-    cdef Py_ssize_t most = maxsplit, start = 0, at
-    cdef list parts = []
-    text_open(&text, self)
-    most = PY_SSIZE_T_MAX if most < 0 else most
-    if sep is None:
-        return split_at_spaces(self, &text, most)
-    cdef Argument given = separator_of(sep, text.is_str)
-    while len(parts) < most:
-        at = find(&text, start, &given.text)
-        if at < 0:
-            break
-        parts.append(text_part(self, &text, start, at))
-        start = at + given.text.size
-    parts.append(text_part(self, &text, start, text.size))
-    return parts
-
-
-def rsplit(self, sep=None, maxsplit=-1):
-    cdef text_t text
-    cdef Py_ssize_t most = maxsplit, end, at
-    cdef list parts = []
-    text_open(&text, self)
-    most = PY_SSIZE_T_MAX if most < 0 else most
-    if sep is None:
-        return rsplit_at_spaces(self, &text, most)
-    cdef Argument given = separator_of(sep, text.is_str)
-    end = text.size
-    while len(parts) < most:
-        at = find_last(&text, end, &given.text)
-        if at < 0:
-            break
-        parts.append(text_part(self, &text, at + given.text.size, end))
-        end = at
-    parts.append(text_part(self, &text, 0, end))
-    parts.reverse()
-    return parts
-
-
-def splitlines(self, keepends=False):
-    cdef text_t text
-    cdef Py_ssize_t start = 0, end, behind
-    cdef bint keep = keepends
-    cdef list parts = []
-    text_open(&text, self)
-    while start < text.size:
-        end = start
-        while end < text.size and not is_line_end(&text, end):
-            end += 1
-        behind = end + 1 if end < text.size else end
-        if behind < text.size and text_at(&text, end) == 13 and text_at(&text, behind) == 10:
-            behind += 1
-        parts.append(text_part(self, &text, start, behind if keep else end))
-        start = behind
-    return parts
-
-
 # --- made anew --------------------------------------------------------------------------------------------------------
 
 def replace(self, old, new, /, count=-1):
@@ -354,7 +124,7 @@ def replace(self, old, new, /, count=-1):
     cdef Points points = points_for(self, text.size)
     cdef bint changed = False
     while left != 0:
-        at = find(&text, start, &before.text)
+        at = text_find(&text, start, &before.text)
         if at < 0:
             break
         changed = True
@@ -513,7 +283,7 @@ def translate_bytes(self, table, /, delete=b""):
     one.size = 1
     for i in range(text.size):
         one.data = text.data + i
-        if find(&dropped.text, 0, &one) < 0:
+        if text_find(&dropped.text, 0, &one) < 0:
             points_add(points, text.data[i] if mapped is None else mapped.text.data[text.data[i]])
     return points.become(False)
 
@@ -556,7 +326,7 @@ def represent_as(self, specification, /):
     cdef text_t text
     text_open(&text, self)
     if specification:
-        raise TypeError("formatting works in ordinary memory: no width, no precision, no conversion of a revealed object")
+        raise TypeError("formatting works in ordinary memory: a revealed object has no width and no precision")
     return self if text.is_str else repr(self)
 
 
@@ -569,8 +339,6 @@ def no_format(self, *_values, **_names):
 
 
 COMMON = {
-    "strip": strip, "lstrip": lstrip, "rstrip": rstrip, "removeprefix": removeprefix, "removesuffix": removesuffix,
-    "partition": partition, "rpartition": rpartition, "split": split, "rsplit": rsplit, "splitlines": splitlines,
     "replace": replace, "join": join, "ljust": ljust, "rjust": rjust, "center": center, "zfill": zfill,
     "expandtabs": expandtabs, "__copy__": itself, "__deepcopy__": itself, "__format__": represent_as,
     "__reduce__": not_pickled, "__reduce_ex__": not_pickled, "__getnewargs__": not_pickled,

@@ -11,7 +11,7 @@ cdef struct reveal_stock_t:        # one a heap, guarded by its account's lock
 cdef uint64_t *reveal_here         # 0 in a child whose handlers have not run, made by raw clone(2); NULL: refuse
 
 cdef uint8_t *reveal_take(reveal_stock_t *stock, large_pool_t *pool, account_t *account,
-                          size_t size) noexcept nogil       # a payload of `size` bytes and a zero, to be filled; or NULL
+                          size_t size) noexcept nogil          # a payload of `size` bytes, all to be filled; or NULL
 cdef void reveal_give(reveal_stock_t *stock, large_pool_t *pool, uint8_t *payload) noexcept nogil   # checked and wiped
 cdef void reveal_drop(reveal_stock_t *stock, large_pool_t *pool) noexcept nogil    # lock held: release all of the stock
 cdef void reveal_forget(reveal_stock_t *stock) noexcept nogil                      # in a child: it is the parent's

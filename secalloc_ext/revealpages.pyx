@@ -6,15 +6,16 @@ CPython wants header and payload in one piece, so the two lie on either side of 
     #|............ owner, header|payload: size bytes ...|0|c|c ... c|#       # guard page   c canary
       ordinary page, inherited    secret pages, not inherited
 
-To the heap the payload is a large object (KIND_LARGE, SHAPE_REVEALED), new ones by heap_alloc_revealed. It is freed here
-only, and kept, open, to be used again: a first touch is what costs. A header is written with each use, by `revealedbytes`.
+To the heap the payload is a large object (KIND_LARGE, SHAPE_REVEALED), new ones by heap_alloc_revealed. It is freed
+here only, and kept, open, to be used again: a first touch is what costs. A header is written with each use, by
+`revealedbytes`.
 
 Freed payloads hold the canary throughout, so that what is wiped is fit for use as it is: to begin one of `size` bytes
 its first bytes are looked at (*write after free*) and the zero behind a string is set, to end it the bytes are covered
 with canary again, after the 64 behind them were looked at (*overflow*).
 
-The child of a fork inherits the headers (`chunk_close_all` spares their pages) and no payload: in place of those there is
-PROT_NONE, so that nobody takes zeros for a key.
+The child of a fork inherits the headers (`chunk_close_all` spares their pages) and no payload: in place of those there
+is PROT_NONE, so that nobody takes zeros for a key.
 
 Invariants
     - What is in stock is KIND_LARGE_FREE, and counted by the pool as free; its chunk's chunk_used is 0.

@@ -11,6 +11,9 @@ cdef struct text_t:          # of a living object: keep a reference
 cdef int text_open(text_t *text, object revealed) except -1             # RevealedBytes or RevealedStr, or TypeError
 cdef Heap text_heap(object revealed)
 cdef object text_part(object revealed, const text_t *text, Py_ssize_t start, Py_ssize_t end)   # the whole: itself
+cdef bint text_is_there(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept      # wholly inside
+cdef Py_ssize_t text_find(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept    # from there on; or -1
+cdef Py_ssize_t text_find_last(const text_t *text, Py_ssize_t end, const text_t *wanted) noexcept  # before; or -1
 
 
 cdef inline uint32_t text_at(const text_t *text, Py_ssize_t i) noexcept nogil:
@@ -38,6 +41,9 @@ cdef class Points:           # a stack of code points in secret memory, wiped wh
     cdef int add_range(self, const text_t *text, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int add_many(self, uint32_t c, Py_ssize_t count) except -1
     cdef object become(self, bint is_str)                               # RevealedStr, or RevealedBytes
+
+
+cdef Points points_for(object revealed, Py_ssize_t room)                 # of the same heap
 
 
 cdef inline int points_add(Points points, uint32_t c) except -1:

@@ -85,6 +85,34 @@ cdef object text_part(object revealed, const text_t *text, Py_ssize_t start, Py_
     return made
 
 
+cdef bint text_is_there(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept:
+    """Whether `wanted` stands at `start`, wholly inside."""
+    cdef Py_ssize_t i
+    if start < 0 or start + wanted.size > text.size:
+        return False
+    for i in range(wanted.size):
+        if text_at(text, start + i) != text_at(wanted, i):
+            return False
+    return True
+
+
+cdef Py_ssize_t text_find(const text_t *text, Py_ssize_t start, const text_t *wanted) noexcept:
+    """The first place from `start` on; or -1."""
+    while start + wanted.size <= text.size:
+        if text_is_there(text, start, wanted):
+            return start
+        start += 1
+    return -1
+
+
+cdef Py_ssize_t text_find_last(const text_t *text, Py_ssize_t end, const text_t *wanted) noexcept:
+    """The last place that ends at `end` or before; or -1."""
+    cdef Py_ssize_t start = end - wanted.size
+    while start >= 0 and not text_is_there(text, start, wanted):
+        start -= 1
+    return start if start >= 0 else -1
+
+
 @cython.final
 @cython.no_gc
 cdef class Argument:
@@ -148,9 +176,9 @@ cdef class Points:
         if count <= 0:
             return 0
         self.grow(count)
-        for i in range(count):
-            self.data[self.size] = c
-            self.size += 1
+        for i in range(self.size, self.size + count):
+            self.data[i] = c
+        self.size += count
         return 0
 
     cdef object become(self, bint is_str):
@@ -162,3 +190,10 @@ cdef class Points:
         for i in range(self.size):
             payload[i] = <unsigned char>self.data[i]
         return made
+
+
+cdef Points points_for(object self, Py_ssize_t room):
+    cdef Points points = Points.__new__(Points)
+    points.heap = text_heap(self)
+    points.grow(room)
+    return points

@@ -58,8 +58,8 @@ cdef void quarantine_end(heap_t *heap) noexcept nogil:
 
 
 cdef void upkeep_reclaim(heap_t *heap, cache_t *own, size_t keep, bint large) noexcept nogil:
-    """Give up what is kept for reuse: the quarantine, the stock of revealed bytes, the slots in the calling thread's cache
-    (`own`, or NULL), empty slabs but for `keep` bytes of free pieces, and, if `large`, the stock of large objects."""
+    """Give up what is kept for reuse: the quarantine, the stock of revealed bytes, the slots in the calling thread's
+    cache (`own`, or NULL), empty slabs but for `keep` bytes of free pieces, and, if `large`, that of large objects."""
     prefault_settle(&heap.pieces)
     quarantine_end(heap)
     reveal_drop(&heap.revealed, &heap.large)

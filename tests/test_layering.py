@@ -9,11 +9,11 @@ CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
-    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces", "revealpages"), ("prefault",), ("cache",),
-    ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors", "revealtype"),
-    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops", "revealforked"),
+    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces", "revealpages"),
+    ("prefault",), ("cache",), ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"),
+    ("errors",), ("heapobject", "revealtype"), ("arguments",), ("sources",), ("securebytes", "loops", "revealforked"),
     ("nep49", "waysout", "revealedbytes", "revealedstr"), ("revealtext",), ("revealcodecs",),
-    ("revealmethods",), ("revealcase",), ("reveal",),
+    ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -52,8 +52,9 @@ def fork(program, **options):
 USES = {
     "len": "len", "index": "lambda x: x[0]", "slice": "lambda x: x[1:3]", "iteration": "list", "hash": "hash",
     "equality": "lambda x: x == x[:0]", "equality with another": "lambda x: x == 5", "order": "lambda x: x < x",
-    "in": "lambda x: x in x", "+": "lambda x: x + x", "*": "lambda x: x * 2", "%": "lambda x: x % 1", "method": "lambda x: x.upper()",
-    "another method": "lambda x: x.find(x)", "format": "format", "copy": "__import__('copy').copy",
+    "in": "lambda x: x in x", "+": "lambda x: x + x", "*": "lambda x: x * 2", "%": "lambda x: x % 1",
+    "method": "lambda x: x.upper()", "another method": "lambda x: x.find(x)", "format": "format",
+    "copy": "__import__('copy').copy",
     "pickle": "__import__('pickle').dumps", "bytes": "lambda x: bytes(x) if isinstance(x, bytes) else x.encode()",
     "buffer": "lambda x: memoryview(x) if isinstance(x, bytes) else x.encode()", "dict": "lambda x: {x: 1}",
     "hmac": "lambda x: __import__('hmac').new(x, b'', 'sha256') if isinstance(x, bytes) else x.encode()",
@@ -195,7 +196,8 @@ if __name__ == "__main__":
     print("done")
 """
     )
-    done = run(f"import runpy, sys; sys.argv = [{str(program)!r}]; runpy.run_path({str(program)!r}, run_name='__main__')")
+    start = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = run(start, program)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 

@@ -2,9 +2,9 @@
 import ctypes
 
 from hypothesis import strategies as st
-from support import maps
 
 from secalloc import SecureBytes
+from support import maps
 
 Bytes = type(SecureBytes(b"x").reveal())
 Str = type(SecureBytes(b"x").reveal_str())
