@@ -175,6 +175,11 @@ def _python_rows() -> Iterator[Row]:
     ):  # fmt: skip
         yield Row("Python", what, "bytearray", "ns", 1.0, 1.3, _statements(
             (statement, {"key": SecureBytes(content)}), (statement, {"key": bytearray(content)})))
+    text, ascii_key = bytearray(source), SecureBytes(source)
+    yield Row("Python", "key.reveal()", "bytes(bytearray)", "ns", 0.8, 1.0,
+              _statements(("key.reveal()", {"key": ascii_key}), ("bytes(text)", {"text": text})))  # fmt: skip
+    yield Row("Python", "key.reveal_str()", "bytearray.decode()", "ns", 1.5, 2.0,
+              _statements(("key.reveal_str()", {"key": ascii_key}), ("text.decode()", {"text": text})))  # fmt: skip
     yield Row("Python", "key == other", "hmac.compare_digest", "ns", 1.0, 1.3,
               _statements(("key == other", same), ("equal(key, other)", alike)))  # fmt: skip
 

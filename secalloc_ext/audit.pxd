@@ -9,6 +9,7 @@ cdef struct audit_t:       # bytes, or counts
     size_t slabs, slab_bytes, pieces_free, piece_bytes_free
     size_t slots_live, slots_free, slots_taken, slot_bytes_live   # slot_bytes_live: requested sizes
     size_t large_live, large_bytes_live, large_committed_live, large_free, large_committed_free
+    size_t header_bytes    # ordinary memory, none of committed: pages that end with the header of revealed bytes
 
 cdef enum part_kind_t:
     PART_SLAB

@@ -6,7 +6,7 @@ from secalloc_ext.cache cimport HEAPS_MAX, cache_t, heap_t
 from secalloc_ext.chunk cimport chunk_piece, reservation
 from secalloc_ext.frame cimport (
     KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_PIECE, KIND_UNUSED, SHAPE_READY, account_is_locked, frame_is_slab,
-    frame_kind, frame_t)
+    frame_kind, frame_lead, frame_t)
 from secalloc_ext.heaplock cimport heaplock_peek, heaplock_unpeek
 from secalloc_ext.large cimport large_is_valid
 from secalloc_ext.pieces cimport PIECE_LISTS
@@ -36,6 +36,10 @@ cdef void count_all(heap_t *heap, audit_t *stats) noexcept nogil:
     stats.large_committed_free = heap.large.free_committed
     stats.pieces_free = heap.pieces.held
     stats.piece_bytes_free = heap.pieces.held * PIECE_BYTES_MAX
+    frame = chunk_piece(&heap.account, NULL)
+    while frame != NULL:
+        stats.header_bytes += frame_lead(frame)
+        frame = chunk_piece(&heap.account, frame)
     for i in range(PIECE_LISTS):
         frame = heap.pieces.free[i]
         while frame != NULL:

@@ -4,12 +4,12 @@ from secalloc_ext.frame cimport account_t, frame_t
 from secalloc_ext.large cimport large_pool_t
 from secalloc_ext.pieces cimport pieces_t
 from secalloc_ext.quarantine cimport quarantine_t
+from secalloc_ext.revealpages cimport reveal_stock_t
 from secalloc_ext.rng cimport rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
 
 cdef enum:
     HEAPS_MAX = 256
-
 cdef enum on_fork_t:
     ON_FORK_ISOLATE = 0    # a child does not see the heap's objects
     ON_FORK_COPY = 1       # a child gets copies of its own, at the same addresses
@@ -41,13 +41,13 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     large_pool_t large
     uint32_t index         # in the table of heaps
     uint32_t route         # where a thread looks for its cache: `index`; HEAPS_MAX, where none is, while locked
-    bint open
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
-    bint shadowed          # during a fork: copied for the child
+    bint open, shadowed    # shadowed, during a fork: copied for the child
     cache_t *caches, *idle
     pieces_t pieces
     quarantine_t quarantine
+    reveal_stock_t revealed
     int on_fork            # on_fork_t
     uint64_t generation    # forks since which its objects are gone; an object of another is inherited
     size_t retain          # bytes of empty chunks to keep

@@ -24,7 +24,7 @@ Invariants
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.frame cimport (
-    KIND_INHERITED, KIND_PIECE, KIND_UNUSED, SHAPE_UNTOUCHED, account_t, frame_kind, frame_mark, frame_t)
+    KIND_INHERITED, KIND_PIECE, KIND_UNUSED, SHAPE_UNTOUCHED, account_t, frame_kind, frame_lead, frame_mark, frame_t)
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
     mapping_reserve, mapping_unreserve)
@@ -365,8 +365,8 @@ cdef int chunk_release(frame_t *frame) noexcept nogil:
     cdef account_t *account = frame.account
     cdef size_t piece = frame.piece_bytes
     cdef size_t count = first.chunk_pieces
-    cdef size_t i
-    cdef int error = mapping_release(frame.start, (count - 1) * FRAME_BYTES + piece)
+    cdef size_t i, lead = frame_lead(frame)
+    cdef int error = mapping_release(frame.start - lead, lead + (count - 1) * FRAME_BYTES + piece)
     if error != ERROR_NONE:
         return error
     for i in range(count):
@@ -386,8 +386,23 @@ cdef void chunk_lock(bint take) noexcept nogil:
         lock_drop(&ranges_lock)
 
 
-cdef void chunk_close_all() noexcept nogil:
-    """In a forked child: close the holes that the parent's pieces left, before anything else lands in them."""
-    lock_init(&ranges_lock)
-    if reservation.base != NULL and mapping_release(reservation.base, reservation.bytes) != ERROR_NONE:
+cdef void close_between(uint8_t *first, uint8_t *end) noexcept nogil:
+    if first < end and mapping_release(first, <size_t>(end - first)) != ERROR_NONE:
         fatal_error("inherited pages cannot be closed")
+
+
+cdef void chunk_close_all() noexcept nogil:
+    """In a forked child: close the holes that the parent's pieces left, before anything else lands in them. What stays
+    is ordinary pages with the headers of Python's objects."""
+    cdef uint8_t *first = reservation.base
+    cdef uint8_t *lead
+    cdef frame_t *frame = reservation.frames
+    lock_init(&ranges_lock)
+    while first != NULL and frame < reservation.frames + (reservation.used >> FRAME_SHIFT):
+        if frame_kind(frame) != KIND_UNUSED and frame_lead(frame) > 0:
+            lead = frame.start - frame_lead(frame)
+            close_between(first, lead)
+            first = frame.start
+        frame += 1
+    if first != NULL:
+        close_between(first, reservation.base + reservation.bytes)

@@ -33,6 +33,7 @@ from secalloc_ext.pieces cimport pieces_give_held
 from secalloc_ext.prim cimport (
     ERROR_NONE, SLAB_SLOTS_MAX, SLAB_WORDS_MAX, atomic_load_16_relaxed, copy_while_in_use, fatal_error, wipe)
 from secalloc_ext.quarantine cimport quarantine_clear
+from secalloc_ext.revealpages cimport reveal_drop, reveal_forget
 from secalloc_ext.rng cimport rng_fill, rng_t
 from secalloc_ext.sizeclass cimport BIN_COUNT
 from secalloc_ext.slab cimport slab_free_all
@@ -208,6 +209,7 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
         if following == NULL or following.chunk_first != frame.chunk_first:
             first.shadow = NULL
         frame = following
+    reveal_drop(&heap.revealed, &heap.large)
     quarantine_clear(&heap.quarantine)
     while cache != NULL:
         for i in range(BIN_COUNT):
@@ -229,6 +231,7 @@ cdef void fork_isolate(heap_t *heap, cache_t *own) noexcept nogil:
     if large_init(&heap.large, heap.retain, heap.large.quarantine_places, heap.large.warm_places) != ERROR_NONE:
         fatal_error("no random bytes")
     quarantine_clear(&heap.quarantine)
+    reveal_forget(&heap.revealed)
     memset(heap.pieces.free, 0, sizeof(heap.pieces.free))
     heap.pieces.ready_bytes = heap.pieces.held = 0
     heap.generation += 1

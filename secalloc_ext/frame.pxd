@@ -1,8 +1,8 @@
 """Layer 2: the records that say what lies where; types and their one-line rules. `chunk` keeps them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from secalloc_ext.prim cimport (
-    atomic_load_16_acquire, atomic_load_32_relaxed, atomic_load_pointer, atomic_load_relaxed, atomic_store_16_release,
-    lock_t)
+    PAGE_BYTES, atomic_load_16_acquire, atomic_load_32_relaxed, atomic_load_pointer, atomic_load_relaxed,
+    atomic_store_16_release, lock_t)
 
 cdef enum kind_t:
     KIND_UNUSED = 0      # nothing mapped here, or the inside of a large object
@@ -21,6 +21,7 @@ cdef enum shape_t:
     SHAPE_PLAIN          # of a large object
     SHAPE_GUARDED        # it ends at the trailing guard page
     SHAPE_ARRAY          # array data: freed and allocated in a row, of any size
+    SHAPE_REVEALED       # the payload of revealed bytes: their header ends the ordinary page before it
     SHAPE_USED           # of a piece that is no slab: was one; these three in the order of preference
     SHAPE_READY          # touched by `prefault`, and never used
     SHAPE_UNTOUCHED      # just mapped
@@ -78,6 +79,11 @@ cdef inline void frame_mark(frame_t *frame, uint16_t kind) noexcept nogil:
 
 cdef inline bint frame_is_guarded(const frame_t *object) noexcept nogil:
     return object.shape == SHAPE_GUARDED
+
+
+cdef inline size_t frame_lead(const frame_t *frame) noexcept nogil:
+    """Bytes of ordinary memory that adjoin its piece in front, and go with it."""
+    return PAGE_BYTES if frame.shape == SHAPE_REVEALED else 0
 
 
 cdef inline bint frame_is_slab(const frame_t *frame) noexcept nogil:

@@ -5,6 +5,7 @@ from secalloc_ext.cache cimport cache_t, heap_t
 cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil               # zeroed; NULL: heap_error()
 cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexcept nogil
 cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil
+cdef void *heap_alloc_revealed(heap_t *heap, size_t size) noexcept nogil                  # for `revealpages`
 cdef bint heap_protect(void *p, int access) noexcept nogil                                # guarded; access_t
 cdef void *heap_realloc(heap_t *heap, void *p, size_t size, bint lined) noexcept nogil    # heap: for p == NULL
 cdef void heap_free(void *p) noexcept nogil

@@ -19,7 +19,8 @@ from secalloc_ext.cache cimport (
 from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
     CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED, SHAPE_ARRAY,
-    SHAPE_GUARDED, SHAPE_PLAIN, account_is_locked, frame_holds, frame_is_guarded, frame_is_slab, frame_kind, frame_t)
+    SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked, frame_holds, frame_is_guarded,
+    frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
 from secalloc_ext.large cimport (
@@ -32,6 +33,7 @@ from secalloc_ext.prim cimport (
     atomic_load_acquire, atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer,
     bits_first, fatal_error, likely, lock_drop, lock_take, prefetch, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass
+from secalloc_ext.revealpages cimport reveal_drop
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
@@ -210,6 +212,7 @@ cdef int heap_lock(heap_t *heap, bint close) noexcept nogil:
     prefault_settle(&heap.pieces)
     if close:
         large_cool(&heap.large)
+        reveal_drop(&heap.revealed, &heap.large)
         error = heaplock_close(&heap.account)
     else:
         error = heaplock_open(&heap.account)
@@ -351,6 +354,11 @@ cdef void *heap_alloc_aligned(heap_t *heap, size_t alignment, size_t size) noexc
 cdef void *heap_alloc_guarded(heap_t *heap, size_t size) noexcept nogil:
     """The same on pages of its own, its last byte the last before a guard page, its protection to be set."""
     return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, SHAPE_GUARDED)
+
+
+cdef void *heap_alloc_revealed(heap_t *heap, size_t size) noexcept nogil:
+    """The same on pages that follow on an ordinary one. Freed by reveal_give; see `revealpages`."""
+    return alloc_slow(heap, 2 * PAGE_BYTES, size, BIN_COUNT, SHAPE_REVEALED)
 
 
 # --- free, size, realloc ----------------------------------------------------------------------------------------------

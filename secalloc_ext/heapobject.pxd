@@ -6,7 +6,7 @@ from secalloc_ext.prim cimport likely, unlikely
 cdef class Heap:
     cdef heap_t *heap              # NULL in the default heap's object until first use
     cdef readonly str name
-    cdef Py_ssize_t views          # buffer views of its objects that are out
+    cdef Py_ssize_t views          # buffer views of its objects that are out, and revealed objects
     cdef object __weakref__
     cdef heap_t *get(self) except NULL
     cdef int check_lock(self, int error) except -1

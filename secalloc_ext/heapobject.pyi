@@ -33,6 +33,7 @@ class HeapStats(NamedTuple):
     large_committed_live: int
     large_free: int
     large_committed_free: int
+    header_bytes: int
     @property
     def live(self) -> int: ...
     @property

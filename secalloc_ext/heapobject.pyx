@@ -54,13 +54,14 @@ _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 1
 class HeapStats(namedtuple("HeapStats", """
     committed committed_peak limit chunks caches locked protection_key slabs slab_bytes pieces_free piece_bytes_free
     slots_live slots_free slots_taken slot_bytes_live
-    large_live large_bytes_live large_committed_live large_free large_committed_free
+    large_live large_bytes_live large_committed_live large_free large_committed_free header_bytes
 """)):
     """What a heap holds; bytes or counts, each in whole objects or pages.
 
     ``committed == slab_bytes + piece_bytes_free + large_committed_live + large_committed_free``, and of the slots
     ``slots_live`` hold an object, ``slots_free`` wait in their slab, ``slots_taken`` in a thread cache or quarantine.
-    ``protection_key`` is 0 where mprotect(2) is what locks the heap.
+    ``protection_key`` is 0 where mprotect(2) is what locks the heap. Revealed bytes are large objects; ``header_bytes``
+    is the ordinary memory before them, no part of the sum.
     """
 
     __slots__ = ()
@@ -78,6 +79,8 @@ class HeapStats(namedtuple("HeapStats", """
 
 class HeapPart(namedtuple("HeapPart", "frame chunk start bytes kind slot_bytes slots live taken")):
     """A mapped piece of a heap; before and behind each there is at least one page that is never mapped.
+
+    But for revealed bytes, large objects too: before those lies an ordinary page that ends with their header.
 
     Parameters
     ----------
@@ -426,12 +429,12 @@ cdef class Heap:
 
         Raises
         ------
-        BufferError : a view of an object in the heap is out
+        BufferError : a view of an object in the heap is out, or a revealed one
         AllocationError : the kernel has no room for the protection
         """
         cdef heap_t *heap = self.get()
         if self.views > 0:
-            raise BufferError("a view of an object in the heap is out: the heap cannot be locked")
+            raise BufferError("a view of an object in the heap is out, or a revealed one: the heap cannot be locked")
         self.check_lock(heap_lock(heap, True))
 
     def unlock(self):
@@ -446,7 +449,8 @@ cdef class Heap:
     def unlocked(self):
         """A block in which the calling thread can use the locked heap; other threads cannot.
 
-        Blocks nest. A view that is still out at the end of the outermost keeps the pages open until it is released.
+        Blocks nest. A view, or a revealed object, that is still out at the end of the outermost keeps the pages open
+        until it is gone.
         C code of other threads is not kept out during the block where mprotect(2) is the mechanism, and with protection
         keys that of threads started in it is not.
         """

@@ -13,6 +13,12 @@ A *guarded* one ends at the guard page, so that the first byte behind it faults,
 Its pages can be made inaccessible or read-only while it lives. One of no bytes begins at the guard page: who touches a
 byte of it faults.
 
+The payload of *revealed* bytes is one that follows on an ordinary page, at whose end Python's header of it is. Its free
+and its stock are `revealpages`::
+
+    #|.......... header|payload: size bytes ..................|0|c|c ... c|#
+      ^ordinary page    ^page boundary
+
 Freed, one of more than `retain` bytes goes back to the kernel at once. Any other is wiped and kept, up to `retain`
 bytes: a first touch of a secret page costs about ten times an ordinary one. On its way to reuse it goes
 
@@ -34,14 +40,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from secalloc_ext.chunk cimport chunk_create, chunk_frame, chunk_release, reservation
 from secalloc_ext.frame cimport (
-    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, account_is_locked, account_t,
-    frame_is_guarded, frame_kind, frame_mark, frame_t)
+    CARE_FLUSH, KIND_LARGE, KIND_LARGE_FREE, SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED,
+    account_is_locked, account_t, frame_is_guarded, frame_kind, frame_mark, frame_t)
 from secalloc_ext.framelist cimport framelist_push, framelist_remove
 from secalloc_ext.heaplock cimport heaplock_expose, heaplock_settle
-from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_random
+from secalloc_ext.mapping cimport (
+    ACCESS_NONE, ACCESS_READ_WRITE, BACKEND_SECRETMEM, mapping_commit, mapping_random)
 from secalloc_ext.prim cimport (
-    ERROR_MAP_COUNT, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines, lock_drop,
-    lock_take, size_add, wipe)
+    ERROR_MAP_COUNT, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, PAGE_BYTES, SLACK_MIN, bits_last, fatal_error, flush_lines,
+    lock_drop, lock_take, size_add, wipe)
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_secret, rng_t
 from secalloc_ext.slot cimport canary_fill, canary_is_intact, slot_is_zero
 
@@ -248,6 +255,16 @@ cdef frame_t *recycled(large_pool_t *pool, size_t piece, size_t largest, size_t 
     return object if object != NULL and open_or_give(pool, object, size, canary, shape) else NULL
 
 
+cdef frame_t *with_lead(frame_t *object, int *error) noexcept nogil:
+    """A new chunk with the ordinary page before it; without one to be had it is gone again."""
+    if mapping_commit(object.start - PAGE_BYTES, PAGE_BYTES) == ERROR_NONE:
+        return object
+    if chunk_release(object) != ERROR_NONE:
+        fatal_error("protection cannot be changed")
+    error[0] = ERROR_MEMORY
+    return NULL
+
+
 cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, size_t size, size_t alignment,
                           int shape, int *error) noexcept nogil:
     """A zeroed object of `size` bytes at a multiple of `alignment` (a power of two) and of PAGE_BYTES; or, guarded, up
@@ -274,6 +291,8 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
     if object == NULL and pool.free_count > 0:
         large_drop(pool, 0)
         object = chunk_create(account, piece, 1, alignment, error)
+    if object != NULL and shape == SHAPE_REVEALED:  # of which none is recycled here: see `largest`
+        object = with_lead(object, error)
     if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, canary, shape):
         error[0] = ERROR_MAP_COUNT
         object = NULL
@@ -288,6 +307,8 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
 
 
 cdef void check_pointer(const frame_t *object, const void *p) noexcept nogil:
+    if object.shape == SHAPE_REVEALED:
+        fatal_error("pointer was not allocated here")
     if p != large_object(object):
         if <size_t>(<const uint8_t *>p - object.start) >= object.piece_bytes:
             fatal_error("pointer was not allocated here")

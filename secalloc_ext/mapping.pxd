@@ -1,5 +1,5 @@
 """Layer 1: address space and pages. The only file that makes system calls; every failure is one ERROR_* of prim.h."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 cdef enum backend_t:
     BACKEND_SECRETMEM = 1  # memfd_secret: absent from the kernel's direct map
@@ -20,7 +20,7 @@ cdef int mapping_check_machine() noexcept nogil                            # ERR
 cdef size_t mapping_address_space() noexcept nogil                         # bytes that RLIMIT_AS lets us reserve
 cdef uint8_t *mapping_reserve(size_t size) noexcept nogil                  # PROT_NONE, uncounted; NULL when refused
 cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil
-cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil        # ordinary zeroed memory, for metadata
+cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil        # ordinary zeroed memory, without secrets
 cdef int mapping_probe(unsigned flags) noexcept nogil                      # would memfd_secret(flags) work?
 cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
                         unsigned flags, bint inherited, size_t *left) noexcept nogil  # pieces `stride` bytes apart
@@ -30,5 +30,6 @@ cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexc
 cdef int mapping_key_create() noexcept nogil                               # denied to every thread; or KEY_NONE
 cdef bint mapping_key_allow(int key, bint allow) noexcept nogil            # this thread; was it allowed?
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole
+cdef uint64_t *mapping_fork_word() noexcept nogil                           # 0 in a child, however it was made; or NULL
 cdef void mapping_pause() noexcept nogil                                   # let other threads run for a moment
 cdef int mapping_at_fork(fork_handler_t prepare, fork_handler_t parent, fork_handler_t child) noexcept nogil

@@ -18,16 +18,17 @@ Invariants
     - A mapped piece is MADV_DONTFORK, so that a child finds a hole there, which `fork` closes at once; but for the
       shadows that `fork` makes for a child, until they are moved to their place in it.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from secalloc_ext.prim cimport (
     ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY,
     ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
 from secalloc_ext.sys cimport (
-    EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK, MAP_ANONYMOUS,
-    MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE,
-    O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE, RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close,
-    errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret, mlock, mmap, mprotect, mremap, munmap, pkey_alloc,
-    pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit, sysconf, usleep)
+    EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK,
+    MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE,
+    MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
+    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
+    mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit,
+    sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -240,6 +241,19 @@ cdef int mapping_random(void *buffer, size_t size) noexcept nogil:
         next += got
         size -= <size_t>got
     return ERROR_NONE
+
+
+cdef uint64_t *mapping_fork_word() noexcept nogil:
+    """A word of its own page, 1 in this process. The kernel zeroes it in a child, also in one made by raw clone(2),
+    which runs no handlers. NULL where there is none to be had."""
+    cdef void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if page == MAP_FAILED:
+        return NULL
+    if madvise(page, PAGE_BYTES, MADV_WIPEONFORK) != 0:
+        mapping_unreserve(<uint8_t *>page, PAGE_BYTES)
+        return NULL
+    (<uint64_t *>page)[0] = 1
+    return <uint64_t *>page
 
 
 cdef void mapping_pause() noexcept nogil:

@@ -8,7 +8,8 @@ __all__ = ["FILES", "SecureBytes"]
 
 FILES = (
     "protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining", "hexadecimal",
-    "waysout", "files", "environment", "sockets", "base64", "prompt",
+    "waysout", "files", "environment", "sockets", "base64", "prompt", "revealparts", "revealcase",
+    "reveal",
 )  # fmt: skip
 for _file in FILES:
     import_module(f"secalloc_ext.{_file}")

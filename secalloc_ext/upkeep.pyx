@@ -9,6 +9,7 @@ from secalloc_ext.large cimport large_drop, large_wipe
 from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport lock_drop, lock_take
 from secalloc_ext.quarantine cimport quarantine_places, quarantine_pull
+from secalloc_ext.revealpages cimport reveal_drop
 from secalloc_ext.slot cimport slot_give, slot_zero
 
 
@@ -57,10 +58,11 @@ cdef void quarantine_end(heap_t *heap) noexcept nogil:
 
 
 cdef void upkeep_reclaim(heap_t *heap, cache_t *own, size_t keep, bint large) noexcept nogil:
-    """Give up what is kept for reuse: the quarantine, the slots in the calling thread's cache (`own`, or NULL), empty
-    slabs but for `keep` bytes of free pieces, and, if `large`, the stock of large objects."""
+    """Give up what is kept for reuse: the quarantine, the stock of revealed bytes, the slots in the calling thread's
+    cache (`own`, or NULL), empty slabs but for `keep` bytes of free pieces, and, if `large`, that of large objects."""
     prefault_settle(&heap.pieces)
     quarantine_end(heap)
+    reveal_drop(&heap.revealed, &heap.large)
     if own != NULL:
         cache_flush(own)
     if large:

@@ -9,13 +9,14 @@ CORE = Path(__file__).parent.parent / "secalloc_ext"
 # A file cimports only from files before it, and not from its neighbours in the same tuple.
 ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
-    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
-    ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
-    ("heapobject",), ("arguments",), ("sources", "needle"), ("securebytes", "loops"),
+    ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces", "revealpages"), ("prefault",),
+    ("cache",), ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
+    ("heapobject", "revealtype"), ("arguments",), ("sources", "needle"), ("securebytes", "loops", "revealforked"),
     ("protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining",
      "hexadecimal"),
-    ("nep49", "waysout"),
+    ("nep49", "waysout", "revealedbytes", "revealedstr"),
     ("files", "environment", "sockets", "base64", "terminal", "residue"), ("prompt",),
+    ("revealtext",), ("revealcodecs",), ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
