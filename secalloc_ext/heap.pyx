@@ -18,8 +18,8 @@ from secalloc_ext.cache cimport (
     HEAPS_MAX, bin_t, cache_enter, cache_flush, cache_leave, cache_refill, cache_t, caches_tidy, heap_t)
 from secalloc_ext.chunk cimport chunk_metadata, reservation
 from secalloc_ext.frame cimport (
-    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED, SHAPE_ARRAY,
-    SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked, frame_holds, frame_is_guarded,
+    CARE_QUARANTINE, KIND_INHERITED, KIND_LARGE, KIND_LARGE_FREE, KIND_SLAB, KIND_SLAB_LOCKED, KIND_UNUSED,
+    SHAPE_ARRAY, SHAPE_GUARDED, SHAPE_PLAIN, SHAPE_REVEALED, account_is_locked, frame_holds, frame_is_guarded,
     frame_is_slab, frame_kind, frame_t)
 from secalloc_ext.heaplock cimport (
     heaplock_close, heaplock_enter, heaplock_leave, heaplock_open, heaplock_peek, heaplock_unpeek, heaplock_unpin)
@@ -29,20 +29,17 @@ from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prefault cimport prefault_settle
 from secalloc_ext.prim cimport (
     ERROR_HEAP_LIMIT, ERROR_INHERITED, ERROR_LOCKED, ERROR_MEMORY, ERROR_NONE, ERROR_SIZE, FRAME_SHIFT, LINE_BYTES,
-    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed,
-    atomic_load_acquire, atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer,
-    bits_first, fatal_error, likely, lock_drop, lock_take, prefetch, rotate_right, unlikely, wipe)
+    PAGE_BYTES, SLACK_MIN, atomic_add_relaxed, atomic_load_16_relaxed, atomic_load_32_relaxed, atomic_load_acquire,
+    atomic_load_pointer, atomic_store_16_relaxed, atomic_store_32_relaxed, atomic_store_pointer, bits_first,
+    fatal_error, likely, lock_drop, lock_take, prefetch, rotate_right, unlikely, wipe)
 from secalloc_ext.quarantine cimport quarantine_pass
 from secalloc_ext.revealpages cimport reveal_drop
 from secalloc_ext.rng cimport rng_byte, rng_fill, rng_is_ready
 from secalloc_ext.sizeclass cimport BIN_COUNT, CLASS_COUNT, SMALL_BYTES_MAX, class_of_size
 from secalloc_ext.slot cimport (
-    STATE_LIVE, STATE_SIZE, canary_fill, slot_close, slot_close_common, slot_flush, slot_give,
-    slot_index, slot_is_common, slot_is_zero, slot_open, slot_open_common, slot_size, slot_zero)
-from secalloc_ext.upkeep cimport upkeep_reclaim
-
-cdef enum:
-    TIDY_WORDS = 4096                # words that come free between two tidyings
+    STATE_LIVE, STATE_SIZE, canary_fill, slot_close, slot_close_common, slot_flush, slot_give, slot_index,
+    slot_is_common, slot_is_zero, slot_open, slot_open_common, slot_size, slot_zero)
+from secalloc_ext.upkeep cimport TIDY_WORDS, upkeep_reclaim
 
 cdef extern from *:
     """

@@ -1,6 +1,9 @@
 """Layer 3: a heap as a whole: wiping what lives in it, getting back what does not."""
 from secalloc_ext.cache cimport cache_t, heap_t
 
+cdef enum:
+    TIDY_WORDS = 4096   # bitmap words that come wholly free between two tidyings
+
 cdef void upkeep_wipe_at_once(heap_t *heap) noexcept nogil         # zero what is live; in a signal handler, too
 cdef void upkeep_wipe(heap_t *heap) noexcept nogil                 # the same, whatever other threads do
 cdef void upkeep_reclaim(heap_t *heap, cache_t *own, size_t keep, bint large) noexcept nogil
