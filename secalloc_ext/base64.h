@@ -133,7 +133,7 @@ static inline size_t base64_decode_avx2(uint8_t *to, const uint8_t *from, size_t
 /* (size + 2) / 3 * 4 characters, padded. */
 static inline void base64_encode(uint8_t *to, const uint8_t *from, size_t size, base64_variant variant)
 {
-    size_t i = wide_vectors ? base64_encode_avx2(to, from, size, variant) : 0;
+    size_t i = has_avx2() ? base64_encode_avx2(to, from, size, variant) : 0;
     for (to += i / 3 * 4; i < size; i += 3, to += 4) {
         int rest = (int)(size - i);
         int bits = from[i] << 16 | (rest > 1 ? from[i + 1] << 8 : 0) | (rest > 2 ? from[i + 2] : 0);
@@ -147,7 +147,7 @@ static inline void base64_encode(uint8_t *to, const uint8_t *from, size_t size, 
 static inline int base64_decode(uint8_t *to, const uint8_t *from, size_t size, base64_variant variant)
 {
     int bad = 0;
-    size_t i = wide_vectors ? base64_decode_avx2(to, from, size, variant, &bad) : 0;
+    size_t i = has_avx2() ? base64_decode_avx2(to, from, size, variant, &bad) : 0;
     for (to += i / 4 * 3; i < size; i += 4, to += 3) {
         int rest = size - i < 4 ? (int)(size - i) : 4, bits = 0;
         for (int k = 0; k < 4; k++) {

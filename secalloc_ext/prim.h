@@ -211,6 +211,13 @@ __attribute__((noinline, unused)) static uint64_t pattern_difference(const uint8
     return difference;
 }
 
+/* Whether the processor has AVX2: vectors of 32 bytes. */
+#if defined(__x86_64__)
+static inline int has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
+#else
+static inline int has_avx2(void) { return 0; }
+#endif
+
 /* Writes the cache lines of a range back to memory and drops them, so that the DRAM holds what was last written: the
  * answer from user space to the "uncached" mode that memfd_secret's first patches had. Nothing where the processor has no
  * such instruction for us (`lines_can_be_flushed`). */

@@ -11,6 +11,7 @@ cdef enum errors_t:
     ERRORS_IGNORE
     ERRORS_REPLACE
     ERRORS_SURROGATEESCAPE
+    ERRORS_SURROGATEPASS      # what json.loads asks for
 
 cdef int revealcodecs_codec(object encoding) except -1          # these two may run Python code
 cdef int revealcodecs_errors(object errors) except -1

@@ -22,7 +22,7 @@ from secalloc_ext.revealtext cimport Points, points_add, text_at, text_heap, tex
 CODECS = {"utf-8": CODEC_UTF8, "ascii": CODEC_ASCII, "iso8859-1": CODEC_LATIN1}
 NAMES = {codec: name for name, codec in CODECS.items()}
 ERRORS = {"strict": ERRORS_STRICT, "ignore": ERRORS_IGNORE, "replace": ERRORS_REPLACE,
-          "surrogateescape": ERRORS_SURROGATEESCAPE}
+          "surrogateescape": ERRORS_SURROGATEESCAPE, "surrogatepass": ERRORS_SURROGATEPASS}
 
 
 cdef int revealcodecs_codec(object encoding) except -1:
@@ -96,6 +96,11 @@ cdef step_t next_step(int codec, const uint8_t *p, Py_ssize_t left) noexcept nog
     return step_of(1, p[0], NULL)
 
 
+cdef bint is_surrogate(int codec, const uint8_t *p, Py_ssize_t left) noexcept nogil:
+    """Whether a surrogate begins there, spelled as UTF-8 spells any other character of three bytes."""
+    return codec == CODEC_UTF8 and left >= 3 and p[0] == 0xed and 0xa0 <= p[1] <= 0xbf and 0x80 <= p[2] <= 0xbf
+
+
 cdef int add_undecodable(Points points, const uint8_t *p, const step_t *step, int errors) except -1:
     cdef Py_ssize_t i
     if errors == ERRORS_REPLACE:
@@ -162,9 +167,11 @@ cdef object decode_slowly(Heap heap, const uint8_t *data, Py_ssize_t size, int c
     points.grow(size)
     while i < size:
         step = next_step(codec, data + i, size - i)
+        if step.wrong != NULL and errors == ERRORS_SURROGATEPASS and is_surrogate(codec, data + i, size - i):
+            step = step_of(3, 0xd000 | (data[i + 1] & 0x3f) << 6 | (data[i + 2] & 0x3f), NULL)
         if step.wrong == NULL:
             points_add(points, step.c)
-        elif errors == ERRORS_STRICT:
+        elif errors == ERRORS_STRICT or errors == ERRORS_SURROGATEPASS:
             refuse(codec, i, &step)
         else:
             add_undecodable(points, data + i, &step, errors)
@@ -197,17 +204,6 @@ cdef object revealcodecs_decode(Heap heap, const unsigned char *data, Py_ssize_t
 
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
-cdef int add_unencodable(Points points, uint32_t c, Py_ssize_t i, int codec, int errors) except -1:
-    if errors == ERRORS_REPLACE:
-        points_add(points, 63)   # ?
-    elif errors == ERRORS_SURROGATEESCAPE and 0xdc80 <= c <= 0xdcff:
-        points_add(points, c - 0xdc00)
-    elif errors != ERRORS_IGNORE:
-        raise UnicodeEncodeError(NAMES[codec], "", i, i + 1,
-                                 f"not encodable, at character {i} of a text that is not shown here")
-    return 0
-
-
 cdef int add_utf8(Points points, uint32_t c) except -1:
     if c < 0x80:
         return points_add(points, c)
@@ -221,6 +217,19 @@ cdef int add_utf8(Points points, uint32_t c) except -1:
             points_add(points, 0x80 | c >> 12 & 0x3f)
         points_add(points, 0x80 | c >> 6 & 0x3f)
     return points_add(points, 0x80 | c & 0x3f)
+
+
+cdef int add_unencodable(Points points, uint32_t c, Py_ssize_t i, int codec, int errors) except -1:
+    if errors == ERRORS_REPLACE:
+        points_add(points, 63)   # ?
+    elif errors == ERRORS_SURROGATEESCAPE and 0xdc80 <= c <= 0xdcff:
+        points_add(points, c - 0xdc00)
+    elif errors == ERRORS_SURROGATEPASS and codec == CODEC_UTF8 and 0xd800 <= c <= 0xdfff:
+        add_utf8(points, c)
+    elif errors != ERRORS_IGNORE:
+        raise UnicodeEncodeError(NAMES[codec], "", i, i + 1,
+                                 f"not encodable, at character {i} of a text that is not shown here")
+    return 0
 
 
 cdef object encode_slowly(object revealed, const text_t *text, int codec, int errors):

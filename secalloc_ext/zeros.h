@@ -21,7 +21,7 @@ enum { SHORT_BYTES = 64, LONG_BYTES = 1040 /* above, memset(3) wins */ };
 static size_t inline_bytes = SHORT_BYTES; /* a copy for each module, constant after its start */
 __attribute__((constructor, unused)) static void inline_bytes_ask(void)
 {
-    if (__builtin_cpu_supports("avx2"))
+    if (has_avx2())
         inline_bytes = LONG_BYTES;
 }
 

@@ -91,7 +91,9 @@ def test_its_hash_is_not_kept_in_the_header():
 
 @given(st.binary(max_size=20) | st.text(max_size=12).map(str.encode),
        st.sampled_from(["utf-8", "ascii", "latin-1", "UTF8", "us-ascii", "iso-8859-1"]),
-       st.sampled_from(["strict", "ignore", "replace", "surrogateescape"]))  # fmt: skip
+       st.sampled_from(["strict", "ignore", "replace", "surrogateescape", "surrogatepass"]))  # fmt: skip
+@example(b"\xed\xa0\x80\xed\xbf\xbf \xed\x9f\xbf", "utf-8", "surrogatepass")
+@example(b"\xed\xa0", "utf-8", "surrogatepass")
 @example(b"\xe2\x82", "utf-8", "replace")
 @example(b"\xf0\x90\x80x\xed\xa0\x80\xf4\x90\xc0\xaf", "utf-8", "replace")
 def test_it_decodes_as_python_does(data, encoding, errors):
@@ -103,8 +105,10 @@ def test_it_decodes_as_python_does(data, encoding, errors):
 
 
 @given(st.text(min_size=1, max_size=20), st.sampled_from(["utf-8", "ascii", "latin-1"]),
-       st.sampled_from(["strict", "ignore", "replace", "surrogateescape"]))  # fmt: skip
+       st.sampled_from(["strict", "ignore", "replace", "surrogateescape", "surrogatepass"]))  # fmt: skip
 @example("\udc80\udcff", "utf-8", "surrogateescape")
+@example("\ud800x\udfff", "utf-8", "surrogatepass")
+@example("\ud800", "ascii", "surrogatepass")
 def test_it_encodes_as_python_does(plain, encoding, errors):
     ours, theirs = (outcome(lambda: each.encode(encoding, errors)) for each in (reveal(plain), plain))  # noqa: B023
     assert ours == theirs
