@@ -4,8 +4,8 @@
 `replace` and the `delete` of `translate` take a time that depends on the content. `translate` looks the bytes up in the
 caller's table, as bytearray does: which of its four cache lines are touched depends on them.
 
-These two look at the bytes twice, for the result's size and for the result. Meanwhile a thread that does without the GIL
-may write others (`readinto`): the result is of some of both then, but no byte is written behind its end.
+These two look at the bytes twice, for the result's size and for the result. Meanwhile a thread that does without the
+GIL may write others (`readinto`): the result is of some of both then, but no byte is written behind its end.
 """
 from libc.string cimport memcpy, memset
 from secalloc_ext.needle cimport find_first, needle_close, needle_open, needle_t
