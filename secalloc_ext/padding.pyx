@@ -64,21 +64,23 @@ def zfill(SecureBytes self not None, Py_ssize_t width, /):
 
 # --- columns ---
 
-cdef Py_ssize_t expand(unsigned char *to, const unsigned char *data, Py_ssize_t size, Py_ssize_t tab) noexcept:
-    """How many bytes there are with spaces for tabs; -1 if more than any machine has. `to` gets them, unless NULL."""
+cdef Py_ssize_t expand(unsigned char *to, Py_ssize_t room, const unsigned char *data, Py_ssize_t size,
+                       Py_ssize_t tab) noexcept:
+    """How many bytes there are with spaces for tabs; -1 if more than `room`. `to` gets them, unless NULL."""
+    cdef unsigned char byte
     cdef Py_ssize_t i, added
     cdef Py_ssize_t column = 0
     cdef Py_ssize_t done = 0
     for i in range(size):
-        added = 1
-        if data[i] == c"\t":
+        byte, added = data[i], 1
+        if byte == c"\t":
             added = tab - column % tab if tab > 0 else 0
-        if done > PY_SSIZE_T_MAX - added:
+        if added > room - done:
             return -1
         if to != NULL:
-            memset(to + done, c" " if data[i] == c"\t" else data[i], <size_t>added)
+            memset(to + done, c" " if byte == c"\t" else byte, <size_t>added)
         done += added
-        column = 0 if data[i] == c"\n" or data[i] == c"\r" else column + added
+        column = 0 if byte == c"\n" or byte == c"\r" else column + added
     return done
 
 
@@ -88,11 +90,11 @@ def expandtabs(SecureBytes self not None, tabsize=8):
     cdef int tab = int_value(tabsize)
     cdef SecureBytes made = SecureBytes.__new__(SecureBytes)
     securebytes_check(self)
-    size = expand(NULL, self.data, self.size, tab)
+    size = expand(NULL, PY_SSIZE_T_MAX, self.data, self.size, tab)
     if size < 0:
         raise OverflowError("result too long")
     securebytes_make(made, size, self.heap)
-    expand(made.data, self.data, self.size, tab)
+    expand(made.data, size, self.data, self.size, tab)  # less, where a thread without the GIL writes meanwhile
     return made
 
 

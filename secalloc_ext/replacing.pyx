@@ -3,6 +3,9 @@
 
 `replace` and the `delete` of `translate` take a time that depends on the content. `translate` looks the bytes up in the
 caller's table, as bytearray does: which of its four cache lines are touched depends on them.
+
+These two look at the bytes twice, for the result's size and for the result. Meanwhile a thread that does without the
+GIL may write others (`readinto`): the result is of some of both then, but no byte is written behind its end.
 """
 from libc.string cimport memcpy, memset
 from secalloc_ext.needle cimport find_first, needle_close, needle_open, needle_t
@@ -30,18 +33,23 @@ cdef Py_ssize_t places(SecureBytes self, const needle_t *old, Py_ssize_t most) n
     return times
 
 
-cdef void put_replaced(unsigned char *to, SecureBytes self, const needle_t *old, const needle_t *new,
+cdef void put_replaced(SecureBytes made, SecureBytes self, const needle_t *old, const needle_t *new,
                        Py_ssize_t times) noexcept:
+    cdef unsigned char *to = made.data
+    cdef Py_ssize_t room = made.size
     cdef Py_ssize_t at, i
     cdef Py_ssize_t start = 0
     for i in range(times):
         # Where nothing is replaced, it is before the first byte, and then behind each.
         at = find_first(self.data + start, self.size - start, old) if old.size > 0 else i > 0
+        if at < 0 or at > room or new.size > room - at:
+            break
         memcpy(to, self.data + start, <size_t>at)
         memcpy(to + at, new.data, <size_t>new.size)
         to += at + new.size
+        room -= at + new.size
         start += at + old.size
-    memcpy(to, self.data + start, <size_t>(self.size - start))
+    memcpy(to, self.data + start, <size_t>min(self.size - start, room))
 
 
 cdef int replaced_size(Py_ssize_t size, Py_ssize_t times, Py_ssize_t old, Py_ssize_t new, Py_ssize_t *result) except -1:
@@ -67,7 +75,7 @@ def replace(SecureBytes self not None, old, new, Py_ssize_t count=-1, /):
             times = places(self, &old_needle, PY_SSIZE_T_MAX if count < 0 else count)
             replaced_size(self.size, times, old_needle.size, new_needle.size, &size)
             securebytes_make(made, size, self.heap)
-            put_replaced(made.data, self, &old_needle, &new_needle, times)
+            put_replaced(made, self, &old_needle, &new_needle, times)
             return made
         finally:
             needle_close(&new_needle)
@@ -81,19 +89,20 @@ cdef SecureBytes translated(SecureBytes self, const unsigned char *table, const 
     """`deleted` has a 1 for each byte to be left out; NULL: none is."""
     cdef SecureBytes made = SecureBytes.__new__(SecureBytes)
     cdef const unsigned char *data = self.data
-    cdef unsigned char *to
+    cdef unsigned char byte
     cdef Py_ssize_t i
+    cdef Py_ssize_t done = 0
     cdef Py_ssize_t size = self.size
     securebytes_check(self)
     if deleted != NULL:
         for i in range(self.size):
             size -= deleted[data[i]]
     securebytes_make(made, size, self.heap)
-    to = made.data
     for i in range(self.size):
-        if deleted == NULL or not deleted[data[i]]:
-            to[0] = table[data[i]] if table != NULL else data[i]
-            to += 1
+        byte = data[i]
+        if done < size and (deleted == NULL or not deleted[byte]):
+            made.data[done] = table[byte] if table != NULL else byte
+            done += 1
     return made
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from support import capi
+from support.children import succeed
 from support.fixtures import nothing_leaks  # noqa: F401
 from support.threads import in_threads
 from support.uses import TABLE, USES
@@ -286,3 +287,36 @@ def test_one_thread_s_wipe_leaves_another_with_the_result_or_an_error(use):
     finally:
         sys.setswitchinterval(interval)
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "use", ["key.replace(b'ab', b'')", "key.replace(b'ab', b'cdef')", "key.expandtabs()", "key.translate(None, b'a')"]
+)
+def test_what_is_read_into_it_meanwhile_without_the_gil_writes_nothing_behind_the_result(use):
+    """These look at the bytes twice: for the result's size, and for the result. Its content is of any kind then."""
+    succeed(
+        """
+        import os, sys, threading, secalloc
+        size, done = 1 << 18, threading.Event()
+        files = []
+        for pattern in (b"ab\\t.", b"cdef"):
+            files.append(os.memfd_create("pattern"))
+            os.write(files[-1], pattern * (size // 4))
+        key = secalloc.SecureBytes(size)
+        use = compile(sys.argv[1], "use", "eval")
+        def read():
+            while not done.is_set():
+                for file in files:
+                    os.preadv(file, [key], 0)
+        thread = threading.Thread(target=read)
+        thread.start()
+        sizes = set()
+        for _ in range(300):
+            sizes.add(len(eval(use)))
+        done.set()
+        thread.join()
+        assert len(sizes) > 2, "nothing was read meanwhile"
+        assert secalloc.stats().live == 1
+        """,
+        use,
+    )
