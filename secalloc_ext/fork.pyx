@@ -210,6 +210,7 @@ cdef void fork_adopt(heap_t *heap, cache_t *own) noexcept nogil:
             first.shadow = NULL
         frame = following
     reveal_drop(&heap.revealed, &heap.large)
+    reveal_forget(&heap.revealed)  # what cannot be released is closed, and zero instead of canary: no stock
     quarantine_clear(&heap.quarantine)
     while cache != NULL:
         for i in range(BIN_COUNT):

@@ -14,5 +14,5 @@ cdef uint8_t *reveal_take(reveal_stock_t *stock, large_pool_t *pool, account_t *
                           size_t size) noexcept nogil          # a payload of `size` bytes, all to be filled; or NULL
 cdef void reveal_give(reveal_stock_t *stock, large_pool_t *pool, uint8_t *payload) noexcept nogil   # checked and wiped
 cdef void reveal_drop(reveal_stock_t *stock, large_pool_t *pool) noexcept nogil    # lock held: release all of the stock
-cdef void reveal_forget(reveal_stock_t *stock) noexcept nogil                      # in a child: it is the parent's
+cdef void reveal_forget(reveal_stock_t *stock) noexcept nogil                      # in a child: there is none
 cdef frame_t *reveal_inherited(frame_t *since) noexcept nogil                      # NULL: the first; then the next

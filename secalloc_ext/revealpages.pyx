@@ -19,7 +19,7 @@ is PROT_NONE, so that nobody takes zeros for a key.
 
 Invariants
     - What is in stock is KIND_LARGE_FREE, and counted by the pool as free; its chunk's chunk_used is 0.
-    - No stock in a locked heap: its pages are open.
+    - A locked heap has no stock, but for what cannot be released; nothing is taken from it: its pages are open.
 """
 from libc.stdint cimport uint8_t, uint64_t
 from secalloc_ext.chunk cimport chunk_frame, chunk_release, reservation
@@ -105,7 +105,7 @@ cdef uint8_t *reveal_take(reveal_stock_t *stock, large_pool_t *pool, account_t *
     cdef frame_t *frame
     cdef uint8_t *payload = NULL
     lock_take(&account.lock)
-    frame = unlink_fitting(stock, size)
+    frame = NULL if account_is_locked(account) else unlink_fitting(stock, size)
     if frame != NULL:
         payload = frame.start
         if unlikely(not is_untouched(frame, size)):

@@ -18,7 +18,8 @@ from support.operations import EVERY
 WITH_MLOCK = {
     "first_object", "small_objects_until_their_heap_grows", "a_large_object", "a_guarded_object", "growth_by_realloc",
     "a_block_in_a_locked_heap", "a_free_of_a_large_object_that_is_not_kept", "a_fork_that_isolates",
-    "a_fork_that_copies",
+    "a_fork_that_copies", "revealed_bytes", "a_fork_that_isolates_what_is_revealed",
+    "a_fork_that_copies_what_is_revealed",
 }  # fmt: skip
 CASES_MIN = 2_000
 
@@ -87,8 +88,10 @@ DISPENSABLE = {
     "getrlimit": set(EVERY),
     "pkey_alloc": set(EVERY),
     "mmap release": {"a_trim", "a_free_of_a_large_object_that_is_not_kept", "the_end_of_a_heap",
+                     "a_trim_of_pages_for_revealed_bytes", "an_end_of_revealed_bytes_that_are_not_kept",
                      "a_large_object_in_place_of_others"},  # once enough of them are released
-    "madvise": {"a_trim", "a_free_of_a_large_object_that_is_not_kept", "the_end_of_a_heap"},
+    "madvise": {"a_trim", "a_free_of_a_large_object_that_is_not_kept", "the_end_of_a_heap",
+                "an_end_of_revealed_bytes_that_are_not_kept"},
     # Unmapped instead, as it cannot be opened to be wiped.
     "pkey_mprotect open": {"a_block_in_a_locked_heap_by_key", "a_free_in_a_locked_heap_by_key"},
     "mprotect open": {"a_free_of_a_closed_object", "a_block_in_a_locked_heap", "the_end_of_a_heap",
@@ -109,6 +112,7 @@ DEATHS = {
     ("a_free_of_a_large_object_that_is_not_kept", "mprotect shut"): CHANGE,
     ("a_free_of_a_closed_object", "mprotect shut"): CHANGE,
     ("a_guarded_object", "mprotect shut"): CHANGE,
+    ("revealed_text", "mprotect shut"): CHANGE,
     ("a_block_in_a_locked_heap", "mprotect shut"): CHANGE,
     ("the_unlocking_of_a_heap", "mprotect shut"): CHANGE,
     ("the_end_of_a_heap", "mprotect shut"): CHANGE,
@@ -130,6 +134,16 @@ DEATHS = {
     ("a_fork_that_copies", "madvise"): MOVE,
     ("a_fork_that_copies", "mlock"): MOVE,
     ("a_fork_that_copies", "munmap"): "pages cannot be released",
+    ("a_fork_that_isolates_what_is_revealed", "mmap release"): CLOSE,
+    ("a_fork_that_isolates_what_is_revealed", "getrandom"): "no random bytes",
+    ("a_fork_that_copies_what_is_revealed", "mmap release"): CLOSE,
+    ("a_fork_that_copies_what_is_revealed", "getrandom"): "no random bytes",
+    ("a_fork_that_copies_what_is_revealed", "mprotect open"): CHANGE,
+    ("a_fork_that_copies_what_is_revealed", "mprotect shut"): CHANGE,
+    ("a_fork_that_copies_what_is_revealed", "mremap"): MOVE,
+    ("a_fork_that_copies_what_is_revealed", "madvise"): MOVE,
+    ("a_fork_that_copies_what_is_revealed", "mlock"): MOVE,
+    ("a_fork_that_copies_what_is_revealed", "munmap"): "pages cannot be released",
 }
 RUNS = [(name, "secretmem") for name in EVERY] + [(name, "mlock") for name in EVERY if name in WITH_MLOCK]
 

@@ -236,6 +236,35 @@ def a_file_of_known_size(ground):
     return act
 
 
+@operation
+def revealed_bytes(ground):
+    """On pages of their own, the first of them ordinary."""
+    key = SecureBytes(b"revealed", heap=ground.heap())
+    small = key.reveal()
+
+    def act():
+        made = [key.reveal(), key.reveal() * 1000]
+        assert made == [b"revealed", b"revealed" * 1000]
+        assert small == b"revealed"
+        return key, made
+
+    return act
+
+
+@operation
+def revealed_text(ground):
+    heap = ground.heap()
+    key = SecureBytes("\u20ac".encode() * MIDDLE * 20, heap=heap)
+
+    def act():
+        made = key.reveal_str()
+        assert made == "\u20ac" * MIDDLE * 20
+        assert made[1:] == made[:-1]
+        return key, made
+
+    return act
+
+
 # --- protection ---
 
 
@@ -394,6 +423,35 @@ def a_trim(ground):
 
 
 @operation
+def a_trim_of_pages_for_revealed_bytes(ground):
+    heap = ground.heap()
+    key = SecureBytes(b"revealed", heap=heap)
+    kept = [key.reveal() for _ in range(5)]
+    del kept[1:]
+
+    def act():
+        heap.trim()
+        assert kept == [b"revealed"]
+        assert key.reveal() == b"revealed"
+        return key, kept
+
+    return act
+
+
+@operation
+def an_end_of_revealed_bytes_that_are_not_kept(ground):
+    heap = ground.heap()
+    key = SecureBytes(b"revealed", heap=heap)
+    kept = [key.reveal() * MIDDLE * 10]
+
+    def act():
+        kept.clear()
+        return key
+
+    return act
+
+
+@operation
 def the_wipe_of_a_heap(ground):
     heap, keys = lock_ground(ground)
     heap.lock()
@@ -492,3 +550,52 @@ def a_fork_that_isolates(ground):
 @operation
 def a_fork_that_copies(ground):
     return fork_ground(ground, "copy")
+
+
+def revealed_ground(ground, on_fork):
+    """A child that has copies reads them; one that has none is told so; either drops them and makes its own."""
+    heap = ground.heap(on_fork=on_fork)
+    key = SecureBytes(b"revealed", heap=heap)
+    kept = [[key.reveal(), key.reveal_str()], [key.reveal(), key.reveal_str()]]
+    kept.pop()
+
+    def look():
+        try:
+            assert kept == [[b"revealed", "revealed"]]
+        except secalloc.ForkedError:
+            code = 0
+        else:
+            code = 1
+        kept.clear()
+        try:
+            assert SecureBytes(b"child", heap=heap).reveal() == b"child"
+        except secalloc.SecallocError:
+            code += 2
+        return code if heap.is_valid() else 9
+
+    def act():
+        pid = os.fork()
+        if pid == 0:
+            code = 9
+            try:
+                code = look()
+            finally:
+                os._exit(code)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert kept == [[b"revealed", "revealed"]]
+        if status not in REMARKS:
+            raise ChildDied(status)
+        ground.remark = REMARKS[status]
+        return key, kept
+
+    return act
+
+
+@operation
+def a_fork_that_isolates_what_is_revealed(ground):
+    return revealed_ground(ground, "isolate")
+
+
+@operation
+def a_fork_that_copies_what_is_revealed(ground):
+    return revealed_ground(ground, "copy")
