@@ -89,6 +89,7 @@ cdef SecureBytes translated(SecureBytes self, const unsigned char *table, const 
     """`deleted` has a 1 for each byte to be left out; NULL: none is."""
     cdef SecureBytes made = SecureBytes.__new__(SecureBytes)
     cdef const unsigned char *data = self.data
+    cdef unsigned char *to
     cdef unsigned char byte
     cdef Py_ssize_t i
     cdef Py_ssize_t done = 0
@@ -98,11 +99,18 @@ cdef SecureBytes translated(SecureBytes self, const unsigned char *table, const 
         for i in range(self.size):
             size -= deleted[data[i]]
     securebytes_make(made, size, self.heap)
-    for i in range(self.size):
-        byte = data[i]
-        if done < size and (deleted == NULL or not deleted[byte]):
-            made.data[done] = table[byte] if table != NULL else byte
-            done += 1
+    to = made.data
+    if deleted == NULL and table == NULL:
+        memcpy(to, data, <size_t>size)
+    elif deleted == NULL:
+        for i in range(size):
+            to[i] = table[data[i]]
+    else:
+        for i in range(self.size):
+            byte = data[i]
+            if done < size and not deleted[byte]:
+                to[done] = table[byte] if table != NULL else byte
+                done += 1
     return made
 
 
