@@ -20,8 +20,7 @@ cdef struct bin_t:         # a cache's stock of one class: the free slots of one
     uint8_t *base          # the word's first slot
     uint16_t *states       # and its state
     uint64_t canary
-    uint32_t slot_bytes
-    uint32_t word_index
+    uint32_t slot_bytes, word_index
     frame_t *slab          # the current slab, which nobody else takes from or retires; NULL at first
     frame_t *ring          # the slabs of this bin that the cache owns, circular; guarded by the heap's lock
     size_t ring_length
@@ -32,7 +31,7 @@ cdef struct cache_t:
     heap_t *heap
     const void *thread     # the one whose frees need no atomic: its own, in a heap that is never closed; else itself
     cache_t *next          # all caches of the heap
-    cache_t *next_idle     # those whose thread is gone; the next thread adopts one
+    cache_t *next_idle     # of those whose thread is gone; the next thread adopts one
     rng_t rng
     bin_t bins[BIN_COUNT]
 
@@ -44,7 +43,8 @@ cdef struct heap_t:        # committed = slab_bytes + piece_bytes_free + large l
     heap_t *next_heap      # all heaps ever made
     char name[32]          # for reports
     bint open, shadowed    # shadowed, during a fork: copied for the child
-    cache_t *caches, *idle
+    cache_t *caches
+    cache_t *idle
     pieces_t pieces
     quarantine_t quarantine
     reveal_stock_t revealed

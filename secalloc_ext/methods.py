@@ -1,5 +1,4 @@
 """SecureBytes with the methods that have files of their own, each of which adds them when it is imported."""
-from collections.abc import Sequence
 from importlib import import_module
 
 from secalloc_ext.securebytes import SecureBytes
@@ -13,5 +12,3 @@ FILES = (
 )  # fmt: skip
 for _file in FILES:
     import_module(f"secalloc_ext.{_file}")
-
-Sequence.register(SecureBytes)  # not a MutableSequence: its size is fixed

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Protocol, Self, SupportsIndex, final, overload
@@ -21,7 +21,7 @@ class _HasSendall(Protocol):
     def sendall(self, data: memoryview, /) -> object: ...
 
 @final
-class SecureBytes(Sequence[int]):  # registered as one, and no subclass
+class SecureBytes:
     __hash__: ClassVar[None]  # type: ignore[assignment]
     @overload
     def __init__(

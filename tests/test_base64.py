@@ -4,7 +4,7 @@ import binascii
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import capi, maps
 from support.fixtures import nothing_leaks  # noqa: F401
@@ -51,8 +51,14 @@ def outcome(call, *arguments, **named):
 
 
 @given(st.text("Aa0+/=z", max_size=16) | st.binary(max_size=12) | st.binary(max_size=90).map(base64.b64encode))
+@example("0000=")
 def test_what_is_no_base64_is_refused_where_the_standard_library_refuses_it(text):
-    assert outcome(SecureBytes.from_base64, text) == outcome(base64.b64decode, text, validate=True)
+    """Padding that nothing needs is refused here; there by some versions only."""
+    plain = text.encode() if isinstance(text, str) else text
+    if plain.endswith(b"=") and len(plain.rstrip(b"=")) % 4 == 0:
+        assert outcome(SecureBytes.from_base64, text) is binascii.Error
+    else:
+        assert outcome(SecureBytes.from_base64, text) == outcome(base64.b64decode, text, validate=True)
 
 
 @given(st.binary(max_size=90), st.lists(st.tuples(st.integers(0, 130), st.sampled_from(" \t\r\n.!-_\x00\x80"))))

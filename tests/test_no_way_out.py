@@ -175,6 +175,9 @@ def test_pytest_explains_a_failed_assertion_without_the_content(tmp_path, kind):
         def test_equal():
             key = secret()
             assert key == {kind}(b"other")
+        def test_last():
+            key = secret()
+            assert key == secret()[:-1] + b"~"
         def test_in():
             assert secret() in [{kind}(b"other")]
         def test_all():
@@ -190,9 +193,10 @@ def test_pytest_explains_a_failed_assertion_without_the_content(tmp_path, kind):
         [sys.executable, "-P", "-m", "pytest", "-vv", "--showlocals", "-p", "no:cacheprovider", "--rootdir", tmp_path,
          tmp_path], capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
-    assert "5 failed" in done.stdout
+    assert "6 failed" in done.stdout
     assert "AssertionError" in done.stdout
     assert shows(done.stdout) is (kind == "bytearray")
+    assert (f"At index {len(SECRET) - 1} diff" in done.stdout) is (kind == "bytearray")
 
 
 # What hands out the bytes by the caller's own word, as ordinary copies. A buffer cannot be kept from these.
