@@ -8,19 +8,19 @@
 
 enum { RESIDUE_BYTES_MAX = 256 * 1024, RESIDUE_BYTES_KEPT = 16 * 1024 /* of a small stack: for what runs here */ };
 
-/* How much stack this thread has below `p`, without its guard page. Its own frame is wiped with the rest. */
-__attribute__((noinline, unused)) static size_t residue_room(const char *p)
+/* The lowest address of this thread's stack, without its guard page; `p`, an address in it, where that is not known. In the
+ * main thread libc reads /proc/self/maps for it, so it is asked once. Its own frame is wiped with the rest. */
+__attribute__((noinline, unused)) static const char *residue_stack_lowest(const char *p)
 {
     pthread_attr_t attributes;
     void *lowest = NULL;
     size_t size = 0, guard = 0;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-        return 0;
+        return p;
     pthread_attr_getstack(&attributes, &lowest, &size);
     pthread_attr_getguardsize(&attributes, &guard);
     pthread_attr_destroy(&attributes);
-    size = (size_t)(p - (char *)lowest);
-    return size > guard + RESIDUE_BYTES_KEPT ? size - guard - RESIDUE_BYTES_KEPT : 0;
+    return (const char *)lowest + guard;
 }
 
 /* A frame without variables: what lies between them would stay as it was. */
@@ -45,9 +45,13 @@ static inline void residue_clear_vectors(void)
 #endif
 }
 
-__attribute__((noinline, unused)) static size_t residue_wipe(void)
+/* `lowest`: the thread's own, NULL at first. */
+__attribute__((noinline, unused)) static size_t residue_wipe(const char **lowest)
 {
-    size_t size = residue_room((char *)__builtin_frame_address(0));
+    const char *here = (const char *)__builtin_frame_address(0);
+    if (*lowest == NULL)
+        *lowest = residue_stack_lowest(here);
+    size_t size = here - *lowest > RESIDUE_BYTES_KEPT ? (size_t)(here - *lowest) - RESIDUE_BYTES_KEPT : 0;
     if (size > RESIDUE_BYTES_MAX)
         size = RESIDUE_BYTES_MAX;
     residue_clear_vectors(); /* before, as the next call may save them */

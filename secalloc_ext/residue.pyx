@@ -13,8 +13,14 @@ from secalloc_ext.securebytes cimport SecureBytes, securebytes_check_writable
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *o)
 
+cdef extern from *:
+    """
+    static _Thread_local const char *stack_lowest;
+    """
+    const char *stack_lowest
+
 cdef extern from "residue.h" nogil:
-    size_t residue_wipe() noexcept
+    size_t residue_wipe(const char **lowest) noexcept
 
 
 def call_into(SecureBytes to not None, function, *arguments):
@@ -42,7 +48,6 @@ def wipe_stack():
 
     Notes
     -----
-    Of the size of a thread's stack is left what this needs itself. In the main thread libc reads /proc/self/maps to
-    learn that size.
+    Of a thread's stack is left what this needs itself.
     """
-    return residue_wipe()
+    return residue_wipe(&stack_lowest)
