@@ -1,6 +1,6 @@
 from os import PathLike
 from types import TracebackType
-from typing import Any, ClassVar, NoReturn, Protocol, Self, SupportsIndex, final, overload
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, Self, SupportsIndex, final, overload
 
 from typing_extensions import Buffer
 
@@ -61,6 +61,12 @@ class SecureBytes:
     @property
     def guarded(self) -> bool: ...
     def write_to(self, file: int | HasFileno) -> None: ...
+    def reveal(self) -> bytes: ...
+    def reveal_str(
+        self,
+        encoding: str = "utf-8",
+        errors: Literal["strict", "ignore", "replace", "surrogateescape"] = "strict",
+    ) -> str: ...
     def wipe(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
