@@ -344,6 +344,20 @@ def test_it_lies_where_its_heap_lies(backend):
     assert maps.backend_at(id(found)) is None
 
 
+@pytest.mark.parametrize("options", [{"flush_on_wipe": True}, {"hardening": "full"}, {"retain": 0}], ids=str)
+def test_whatever_the_heap_is_like_it_is_wiped_and_made_again(options):
+    heap = Heap("like this", **options)
+    secret = SecureBytes(SECRET, heap=heap)
+    for size in (1, 100, 200, 3_000):
+        kept = [secret.reveal() * size for _ in range(3)]
+        assert kept == [SECRET * size] * 3
+        address = payload_of(kept[0])
+        kept.clear()
+        around = maps.mapping_at(address)
+        assert around.is_closed or SECRET[:8] not in capi.read(address, size * len(SECRET))
+    assert heap.is_valid()
+
+
 def test_it_keeps_its_heap_and_outlives_the_secret(heap):
     secret = SecureBytes(SECRET, heap=Heap("gone"))
     key = secret.reveal()
