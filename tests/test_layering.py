@@ -11,7 +11,8 @@ ORDER = (
     ("prim", "sys"), ("rng",), ("mapping", "signals", "sizeclass", "frame"), ("chunk",),
     ("heaplock", "slot", "framelist"), ("slab", "large", "quarantine"), ("pieces",), ("prefault",), ("cache",),
     ("fork", "audit", "upkeep"), ("heap",), ("heaps",), ("api", "emergency", "guardreport"), ("errors",),
-    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"), ("nep49", "waysout"),
+    ("heapobject",), ("arguments",), ("sources",), ("securebytes", "loops"),
+    ("nep49", "arraydata", "bitsource", "waysout"),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
