@@ -54,7 +54,7 @@ def made(
             raise
     refuse(result.dtype)
     if not is_secret(result):
-        raise TypeError("`like` made an array that does not lie on secret pages")
+        raise TypeError("an argument with __array_function__ made the array elsewhere than on secret pages")
     return _guarded(result, heap) if guarded else result
 
 
@@ -113,20 +113,21 @@ def array(
     ------
     TypeError : the result would hold Python objects, or text of no fixed width
     """
-    if copy:
-        return made(np.array, object, dtype=dtype, order=order, subok=subok, ndmin=ndmin, like=like, heap=heap,
-                    guarded=guarded)  # fmt: skip
-    if guarded:
+    if guarded and copy is False:
         raise ValueError("a guarded array is always a copy")
 
     def make(*given: Any, **more: Any) -> Array:
         return _brought(np.array(*given, copy=copy, **more), copy, heap)
 
-    return made(make, object, dtype=dtype, order=order, subok=subok, ndmin=ndmin, like=like, heap=heap)
+    return made(make, object, dtype=dtype, order=order, subok=subok, ndmin=ndmin, like=like, heap=heap, guarded=guarded)
 
 
 def _brought(found: Array, copy: bool | None, heap: Heap | None) -> Array:
-    """The array itself if it lies in secret memory, in `heap` where one is given; else a copy there, if allowed."""
+    """The array itself if it lies in secret memory, in `heap` where one is given; else a copy there, if allowed.
+
+    What converts itself (``__array__``), and a scalar of a structured dtype, numpy takes as it is even where it is told
+    to copy.
+    """
     if is_secret(found) if heap is None else arraydata.lies_in(found, heap):
         return found
     if copy is False:
@@ -148,7 +149,7 @@ def asarray(
 
 def copy(a: ArrayLike, order: Order = "K", subok: bool = False, *, heap: Heap | None = None) -> Array:
     """`numpy.copy` on secret pages."""
-    return made(np.array, a, order=order, subok=subok, heap=heap)
+    return array(a, order=order, subok=subok, heap=heap)
 
 
 def arange(
