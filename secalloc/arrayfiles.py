@@ -1,7 +1,8 @@
 """Arrays from and into files, by read(2) and write(2) on the secret pages themselves: no buffer of stdio, or of Python.
 
-A file is a path, a descriptor, or an object: with a descriptor it is read and written there, past the object's own
-buffer, from where the object stands; without one its ``readinto`` or ``write`` gets the secret pages.
+A file is a path, a descriptor, or an object. What `open` gives is read and written by its descriptor, past its own
+buffer, from where it stands; another object's ``readinto`` or ``write`` gets the secret pages, and does with them what
+it does: a socket's file or a gzip file has buffers in ordinary memory.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -23,6 +25,12 @@ __all__ = ["fromfile", "load", "save"]
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | IO[bytes]
 PATHS = (str, bytes, os.PathLike)
+
+
+def _descriptor_of(file: IO[bytes]) -> int | None:
+    """Of a file of `open`'s, with or without a buffer. Others may have one too, of something else than they give."""
+    raw: object = getattr(file, "raw", file)
+    return raw.fileno() if isinstance(raw, io.FileIO) else None
 
 
 # --- reading ---
@@ -91,9 +99,8 @@ def _of_descriptor(fd: int, offset: int) -> _Source:
 
 def _of_object(file: IO[bytes], offset: int) -> Generator[_Source]:
     """Read where the object stands, which is not where its descriptor does, and leave it behind what was read."""
-    try:
-        fd = file.fileno()
-    except (AttributeError, OSError):  # io.UnsupportedOperation is one
+    fd = _descriptor_of(file)
+    if fd is None:
         if offset:
             file.seek(offset, os.SEEK_CUR)
         yield _Source(lambda view: file.readinto(view) or 0)  # type: ignore[attr-defined]
@@ -194,12 +201,14 @@ def _read_header(source: _Source, max_header_size: int) -> tuple[tuple[int, ...]
     if length > max_header_size:
         raise ValueError(f"the header has {length} bytes, more than max_header_size")
     header = source.read(length)
-    if version == (1, 0):
-        return format.read_array_header_1_0(io.BytesIO(size + header), max_header_size=max_header_size)
     if version == (3, 0):  # of names beyond Latin-1: as escapes they are no other than version 2 reads
         header = header.decode("utf-8").encode("ascii", "backslashreplace")
         size = len(header).to_bytes(4, "little")
-    return format.read_array_header_2_0(io.BytesIO(size + header), max_header_size=max_header_size)
+    read = format.read_array_header_1_0 if version == (1, 0) else format.read_array_header_2_0
+    try:
+        return read(io.BytesIO(size + header), max_header_size=max(max_header_size, len(header)))
+    except TokenError as error:
+        raise ValueError("the header cannot be parsed") from error
 
 
 # --- writing ---
@@ -218,13 +227,12 @@ def _sink(file: File) -> Generator[Callable[[memoryview], int]]:
     elif isinstance(file, int):
         yield lambda view: os.write(file, view)
     else:
-        try:
-            fd = file.fileno()
-        except (AttributeError, OSError):
+        own = _descriptor_of(file)
+        if own is None:
             yield file.write
-            return
-        file.flush()
-        yield lambda view: os.write(fd, view)
+        else:
+            file.flush()
+            yield lambda view: os.write(own, view)
 
 
 def save(file: File, arr: ArrayLike, allow_pickle: bool = False, *, heap: Heap | None = None) -> None:

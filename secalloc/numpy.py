@@ -13,7 +13,8 @@ are refused: what they hold is in ordinary memory.
 an overrun in C code is a fault at once. It is aligned as far as its size allows. `owner` has its protections.
 
 An array is pickled, and sent to other processes by multiprocessing, as an ordinary copy: numpy leaves nothing to hook
-into. ``pickle.dumps(a, protocol=5, buffer_callback=...)`` makes none, but hands out the secret pages themselves.
+into. What is unpickled is a view of the pickle's own bytes, in a block of `secure_arrays` too. By way of protocol 5,
+``pickle.dumps(a, 5, buffer_callback=...)``, no copy is made, but the secret pages themselves are handed out.
 
 Thread safety: as numpy's own functions; of `secure_arrays` see there.
 """
