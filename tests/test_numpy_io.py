@@ -244,7 +244,7 @@ KINDS = st.sampled_from(["u1", ">i4", "f8", "S3", "i2,u1"])
 
 @given(st.binary(max_size=200), KINDS, st.integers(-1, 30), st.integers(0, 20))
 def test_plain_data_is_read_as_numpy_reads_it(data, dtype, count, offset):
-    fd = os.memfd_create("data")
+    fd, offset = os.memfd_create("data"), min(offset, len(data))  # beyond the end numpy's own count is negative
     with open(fd, "wb+") as file:
         file.write(b"abc" + data)
         file.seek(min(3, len(data)))
