@@ -217,7 +217,7 @@ def generator(heap: Heap | None = None) -> np.random.Generator:
     """A `numpy.random.Generator` whose every bit is of getrandom(2), drawn ahead on secret pages and wiped when used.
 
     There is no seed and no state, so that nothing that stays in memory tells its numbers. Its arrays are where numpy
-    puts them: call it in `secure_arrays`, or with ``out=``. In a locked heap it cannot draw, and faults.
+    puts them: call it in `secure_arrays`, or with ``out=``.
 
     Other generators of numpy have their state in ordinary memory, from which follows all that they draw.
     """
@@ -293,9 +293,12 @@ def owner(a: Array) -> SecureBytes | None:
 def wipe(a: Array) -> None:
     """Zero the data that the array shows, at once; of a view of a part, that part. Ordinary arrays too.
 
+    In a forked child there is nothing to wipe of the parent's, and nothing happens.
+
     Raises
     ------
     ValueError : the array is read-only
+    ProtectedError : its heap is locked
     TypeError : it holds Python objects, or text of no fixed width, whose data is elsewhere
     """
     refuse(_checked(a).dtype)

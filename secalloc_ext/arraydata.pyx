@@ -7,7 +7,9 @@ array is the caller's to check.
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_around, heap_owns
+from secalloc_ext.errors import ProtectedError
+from secalloc_ext.frame cimport account_is_locked
+from secalloc_ext.heap cimport heap_around, heap_lets_in, heap_owns
 from secalloc_ext.heapobject cimport Heap
 from secalloc_ext.mapping cimport BACKEND_SECRETMEM, mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, wipe
@@ -60,10 +62,22 @@ cdef void wipe_items(const array_t *array, char *first, int dimension, Py_ssize_
 
 
 def wipe_data(array, Py_ssize_t item_bytes, bint contiguous):
-    """Zero what the array shows, and no byte between. `contiguous`: in either order."""
+    """Zero what the array shows, and no byte between. `contiguous`: in either order.
+
+    In a forked child there is nothing to wipe of the parent's, and nothing happens.
+
+    Raises
+    ------
+    ProtectedError : the heap is locked to this thread
+    """
     cdef array_t *head = head_of(array)
+    cdef heap_t *heap = heap_around(head.data)
     cdef Py_ssize_t size = item_bytes
     cdef int i
+    if heap == NULL and heap_owns(head.data):
+        return
+    if heap != NULL and account_is_locked(&heap.account) and not heap_lets_in(heap):
+        raise ProtectedError("the heap of the array is locked: use `with heap.unlocked():`")
     if not contiguous:
         wipe_items(head, head.data, 0, item_bytes)
         return

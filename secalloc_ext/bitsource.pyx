@@ -5,7 +5,8 @@ A pool of words is filled by getrandom(2) where it lies; a word is zeroed when i
 which past or coming numbers follow.
 
 Thread safety: as numpy's own, calls of one Generator exclude each other by `lock`. In a forked child, of either policy,
-the pool is another one: what the parent has drawn ahead is not used twice.
+the pool is another one: what the parent has drawn ahead is not used twice. Where there is no pool to be had, or its
+heap is locked, each word is drawn by itself.
 """
 import os
 from threading import Lock
@@ -15,7 +16,8 @@ from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport uint32_t, uint64_t
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_free
+from secalloc_ext.frame cimport account_is_locked
+from secalloc_ext.heap cimport heap_alloc, heap_free, heap_lets_in
 from secalloc_ext.heapobject cimport Heap, raise_error
 from secalloc_ext.mapping cimport mapping_random
 from secalloc_ext.prim cimport ERROR_NONE, fatal_error, likely
@@ -64,12 +66,16 @@ cdef bint pool_fill(source_t *source) noexcept nogil:
     return True
 
 
+cdef inline bint pool_is_open(const source_t *source) noexcept nogil:
+    return likely(not account_is_locked(&source.heap.account)) or heap_lets_in(source.heap)
+
+
 cdef uint64_t next_word(void *state) noexcept nogil:
     """A word that is zero was wiped, by `Heap.wipe`: it is not random, and is not handed out."""
     cdef source_t *source = <source_t *>state
     cdef uint64_t word = 0
     while word == 0:
-        if source.left > 0 and likely(source.forks == forks) or pool_fill(source):
+        if pool_is_open(source) and (source.left > 0 and likely(source.forks == forks) or pool_fill(source)):
             source.left -= 1
             word = source.pool[source.left]
             source.pool[source.left] = 0

@@ -335,6 +335,43 @@ def test_what_cannot_be_wiped_is_refused():
         snp.wipe(np.array([None]))
 
 
+def test_a_locked_heap_is_not_wiped_and_its_generator_draws_all_the_same():
+    heap = Heap("locked")
+    a, drawing = snp.ones(3, heap=heap), snp.generator(heap)
+    heap.lock()
+    with pytest.raises(ProtectedError, match="locked"):
+        snp.wipe(a)
+    with pytest.raises(ProtectedError):
+        snp.zeros(3, heap=heap)
+    assert len(set(drawing.random(1_000).tolist())) == 1_000
+    with heap.unlocked():
+        assert a.all()
+        snp.wipe(a)
+        assert not a.any()
+
+
+@pytest.mark.parametrize("policy", ["isolate", "copy"])
+def test_wiping_in_a_forked_child_wipes_what_is_its_own(policy):
+    succeed(
+        """
+        import os, sys
+        import secalloc, secalloc.numpy as snp
+        a = snp.ones((30, 30), heap=secalloc.Heap("forked", on_fork=sys.argv[1]))
+        pid = os.fork()
+        if pid == 0:
+            snp.wipe(a)
+            snp.wipe(a[::2, ::3])
+            assert snp.is_secret(a)
+            assert (snp.backend(a) is None) == (sys.argv[1] == "isolate")
+            assert sys.argv[1] == "isolate" or not a.any()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert a.all()
+        """,
+        policy,
+    )
+
+
 @pytest.mark.parametrize("what", [None, 5, [1], memoryview(b"x"), SecureBytes(3), np.float64(3), np.ndarray], ids=str)
 def test_what_is_no_array_is_refused(what):
     for ask in (snp.is_secret, snp.backend, snp.owner, snp.wipe):
