@@ -51,7 +51,7 @@ class secure_arrays(SecureArrays):
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
         """`function`, to be called from any thread as if from here: in a copy of the context of this moment.
 
-        The other context variables are those of this moment as well, ``numpy.errstate`` among them.
+        The other context variables are those of this moment as well; from numpy 2.0 on ``numpy.errstate`` is one.
         """
         context = contextvars.copy_context()
 

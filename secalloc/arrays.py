@@ -29,6 +29,7 @@ __all__ = [
 Array = NDArray[Any]
 Shape = int | tuple[int, ...]
 Order = Literal["C", "F", "A", "K"]
+COPY_IF_NEEDED: Any = None if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else False  # False forbids it from 2.0 on
 
 
 def refuse(dtype: np.dtype[Any]) -> None:
@@ -117,7 +118,7 @@ def array(
         raise ValueError("a guarded array is always a copy")
 
     def make(*given: Any, **more: Any) -> Array:
-        return _brought(np.array(*given, copy=copy, **more), copy, heap)
+        return _brought(np.array(*given, copy=COPY_IF_NEEDED if copy is None else copy, **more), copy, heap)
 
     return made(make, object, dtype=dtype, order=order, subok=subok, ndmin=ndmin, like=like, heap=heap, guarded=guarded)
 
@@ -141,10 +142,13 @@ def asarray(
 ) -> Array:  # fmt: skip
     """`numpy.asarray` on secret pages: no copy of an array that is there already, in any heap unless one is given."""
 
-    def make(*given: Any, **more: Any) -> Array:
-        return _brought(np.asarray(*given, **more), copy, heap)
+    if copy is not None and device in (None, "cpu"):
+        return array(a, dtype, copy=copy, order=order or "K", like=like, heap=heap)
 
-    return made(make, a, dtype=dtype, order=order, device=device, copy=copy, like=like, heap=heap)
+    def make(*given: Any, **more: Any) -> Array:
+        return _brought(np.asarray(*given, **more), None, heap)
+
+    return made(make, a, dtype=dtype, order=order, device=device, like=like, heap=heap)
 
 
 def copy(a: ArrayLike, order: Order = "K", subok: bool = False, *, heap: Heap | None = None) -> Array:

@@ -16,6 +16,10 @@ An array is pickled, and sent to other processes by multiprocessing, as an ordin
 into. What is unpickled is a view of the pickle's own bytes, in a block of `secure_arrays` too. By way of protocol 5,
 ``pickle.dumps(a, 5, buffer_callback=...)``, no copy is made, but the secret pages themselves are handed out.
 
+Registers are not secret pages. What numpy copied last stands in those of the processor, and where a program binds its
+libraries' functions lazily, the first call of one saves them on the stack; ``LD_BIND_NOW=1`` in the environment avoids
+it.
+
 Thread safety: as numpy's own functions; of `secure_arrays` see there.
 """
 from __future__ import annotations

@@ -329,15 +329,17 @@ def test_a_thread_that_runs_in_a_copy_of_the_context_has_it():
 
 
 def test_a_wrapped_function_runs_as_where_it_was_wrapped_in_any_thread():
-    heap = Heap("wrapped")
-    with snp.secure_arrays(heap), np.errstate(divide="raise"):
-        secret, errors = snp.secure_arrays.wrap(secret_here), snp.secure_arrays.wrap(np.geterr)
+    heap, variable = Heap("wrapped"), contextvars.ContextVar("any other", default=0)
+    variable.set(1)
+    with snp.secure_arrays(heap):
+        secret, other = snp.secure_arrays.wrap(secret_here), snp.secure_arrays.wrap(variable.get)
         make = snp.secure_arrays.wrap(np.zeros)
     plain = snp.secure_arrays.wrap(secret_here)
     with snp.secure_arrays(), ThreadPoolExecutor(2) as executor:
         assert list(executor.map(secret, range(4))) == [True] * 4
         assert list(executor.map(plain, range(4))) == [False] * 4
-        assert executor.submit(errors).result()["divide"] == "raise"
+        assert executor.submit(other).result() == 1
+        assert executor.submit(variable.get).result() == int(getattr(sys.flags, "thread_inherit_context", 0) or 0)
         made = executor.submit(make, 10).result()
     assert heap.stats().live == 1
     assert (secret.__name__, made.sum()) == ("secret_here", 0)

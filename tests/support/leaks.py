@@ -24,11 +24,13 @@ def places(code, needles, *arguments):
     """Run a program; where is each needle, bytes that it cannot know by themselves, when it has come to its end?
 
     Answers a list of areas by the needle's name. `needles` may be a function, called when the program waits.
+    Libraries' functions are bound at the start: later, the first call of one saves all registers on the stack.
     """
     program = PRELUDE + textwrap.dedent(code) + WAIT
     with subprocess.Popen(
         [sys.executable, "-P", "-c", program, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(TESTS)}, cwd="/",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
+        env=os.environ | {"PYTHONPATH": str(TESTS), "LD_BIND_NOW": "1"},
     ) as child:  # fmt: skip
         told = child.stdout.readline()
         try:
