@@ -28,7 +28,7 @@ __all__ = [
 
 Array = NDArray[Any]
 Shape = int | tuple[int, ...]
-Order = Literal["C", "F", "A", "K"]
+_Order = Literal["C", "F", "A", "K"]
 COPY_IF_NEEDED: Any = None if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else False  # False forbids it from 2.0 on
 
 
@@ -69,7 +69,7 @@ def _guarded(source: Array, heap: Heap | None) -> Array:
 
 
 def empty(
-    shape: Shape, dtype: DTypeLike | None = None, order: Order = "C", *,
+    shape: Shape, dtype: DTypeLike | None = None, order: _Order = "C", *,
     device: str | None = None, like: ArrayLike | None = None, heap: Heap | None = None, guarded: bool = False,
 ) -> Array:  # fmt: skip
     """`numpy.empty` on secret pages. The data is zero all the same: so is every fresh slot."""
@@ -77,7 +77,7 @@ def empty(
 
 
 def zeros(
-    shape: Shape, dtype: DTypeLike | None = None, order: Order = "C", *,
+    shape: Shape, dtype: DTypeLike | None = None, order: _Order = "C", *,
     device: str | None = None, like: ArrayLike | None = None, heap: Heap | None = None, guarded: bool = False,
 ) -> Array:  # fmt: skip
     """`numpy.zeros` on secret pages."""
@@ -85,7 +85,7 @@ def zeros(
 
 
 def ones(
-    shape: Shape, dtype: DTypeLike | None = None, order: Order = "C", *,
+    shape: Shape, dtype: DTypeLike | None = None, order: _Order = "C", *,
     device: str | None = None, like: ArrayLike | None = None, heap: Heap | None = None, guarded: bool = False,
 ) -> Array:  # fmt: skip
     """`numpy.ones` on secret pages."""
@@ -93,7 +93,7 @@ def ones(
 
 
 def full(
-    shape: Shape, fill_value: Any, dtype: DTypeLike | None = None, order: Order = "C", *,
+    shape: Shape, fill_value: Any, dtype: DTypeLike | None = None, order: _Order = "C", *,
     device: str | None = None, like: ArrayLike | None = None, heap: Heap | None = None, guarded: bool = False,
 ) -> Array:  # fmt: skip
     """`numpy.full` on secret pages."""
@@ -102,7 +102,7 @@ def full(
 
 
 def array(
-    object: ArrayLike, dtype: DTypeLike | None = None, *, copy: bool | None = True, order: Order = "K",
+    object: ArrayLike, dtype: DTypeLike | None = None, *, copy: bool | None = True, order: _Order = "K",
     subok: bool = False, ndmin: int = 0, like: ArrayLike | None = None, heap: Heap | None = None, guarded: bool = False,
 ) -> Array:  # fmt: skip
     """A copy of anything `numpy.array` takes, on secret pages. The source is as it was: wiping it is the caller's.
@@ -137,7 +137,7 @@ def _brought(found: Array, copy: bool | None, heap: Heap | None) -> Array:
 
 
 def asarray(
-    a: ArrayLike, dtype: DTypeLike | None = None, order: Order | None = None, *, device: str | None = None,
+    a: ArrayLike, dtype: DTypeLike | None = None, order: _Order | None = None, *, device: str | None = None,
     copy: bool | None = None, like: ArrayLike | None = None, heap: Heap | None = None,
 ) -> Array:  # fmt: skip
     """`numpy.asarray` on secret pages: no copy of an array that is there already, in any heap unless one is given."""
@@ -151,7 +151,7 @@ def asarray(
     return made(make, a, dtype=dtype, order=order, device=device, like=like, heap=heap)
 
 
-def copy(a: ArrayLike, order: Order = "K", subok: bool = False, *, heap: Heap | None = None) -> Array:
+def copy(a: ArrayLike, order: _Order = "K", subok: bool = False, *, heap: Heap | None = None) -> Array:
     """`numpy.copy` on secret pages."""
     return array(a, order=order, subok=subok, heap=heap)
 
@@ -165,7 +165,7 @@ def arange(
 
 
 def empty_like(
-    prototype: ArrayLike, /, dtype: DTypeLike | None = None, order: Order = "K", subok: bool = True,
+    prototype: ArrayLike, /, dtype: DTypeLike | None = None, order: _Order = "K", subok: bool = True,
     shape: Shape | None = None, *, device: str | None = None, heap: Heap | None = None,
 ) -> Array:  # fmt: skip
     """`numpy.empty_like` on secret pages; zero, as of `empty`."""
@@ -173,7 +173,7 @@ def empty_like(
 
 
 def zeros_like(
-    a: ArrayLike, dtype: DTypeLike | None = None, order: Order = "K", subok: bool = True,
+    a: ArrayLike, dtype: DTypeLike | None = None, order: _Order = "K", subok: bool = True,
     shape: Shape | None = None, *, device: str | None = None, heap: Heap | None = None,
 ) -> Array:  # fmt: skip
     """`numpy.zeros_like` on secret pages."""
@@ -181,7 +181,7 @@ def zeros_like(
 
 
 def ones_like(
-    a: ArrayLike, dtype: DTypeLike | None = None, order: Order = "K", subok: bool = True,
+    a: ArrayLike, dtype: DTypeLike | None = None, order: _Order = "K", subok: bool = True,
     shape: Shape | None = None, *, device: str | None = None, heap: Heap | None = None,
 ) -> Array:  # fmt: skip
     """`numpy.ones_like` on secret pages."""
@@ -189,7 +189,7 @@ def ones_like(
 
 
 def full_like(
-    a: ArrayLike, fill_value: Any, dtype: DTypeLike | None = None, order: Order = "K", subok: bool = True,
+    a: ArrayLike, fill_value: Any, dtype: DTypeLike | None = None, order: _Order = "K", subok: bool = True,
     shape: Shape | None = None, *, device: str | None = None, heap: Heap | None = None,
 ) -> Array:  # fmt: skip
     """`numpy.full_like` on secret pages."""
