@@ -21,6 +21,8 @@ from secalloc_ext.securebytes import SecureBytes
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    _Order = Literal["C", "F", "A", "K"]
+
 __all__ = [
     "arange", "array", "asarray", "backend", "copy", "empty", "empty_like", "frombuffer", "full", "full_like",
     "generator", "is_secret", "ones", "ones_like", "owner", "random", "wipe", "zeros", "zeros_like",
@@ -28,7 +30,6 @@ __all__ = [
 
 Array = NDArray[Any]
 Shape = int | tuple[int, ...]
-_Order = Literal["C", "F", "A", "K"]
 COPY_IF_NEEDED: Any = None if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else False  # False forbids it from 2.0 on
 
 
