@@ -211,13 +211,14 @@ def _array_rows() -> Iterator[Row]:
     except ImportError as error:
         yield Row("a * 2 + 1", "arrays", "numpy's allocator", "ns", 0.9, 1.1, skipped=str(error))
         return
-    for size, label in ((4 << 10, "4 KiB"), (1 << 20, "1 MiB"), (64 << 20, "64 MiB")):
-        count = max(1, min(2000, (16 << 20) // size))
 
-        def measure(rounds: int, size: int = size, count: int = count) -> Measured:
-            plain, secret = np.ones(size // 8), snp.ones(size // 8)
-            theirs = _statement("a * 2 + 1", {"a": plain}, count)
-            inner = _statement("a * 2 + 1", {"a": secret}, count)
+    def row(group: str, what: str, goals: tuple[float, float], statement: str, shape: int | tuple[int, ...],
+            count: int) -> Row:  # fmt: skip
+        """The statement, over an ordinary array and over a secret one in a block."""
+
+        def measure(rounds: int) -> Measured:
+            theirs = _statement(statement, {"a": np.ones(shape)}, count)
+            inner = _statement(statement, {"a": snp.ones(shape)}, count)
 
             def ours() -> float:
                 with snp.secure_arrays():
@@ -225,7 +226,16 @@ def _array_rows() -> Iterator[Row]:
 
             return compare(ours, theirs, rounds)
 
-        yield Row("a * 2 + 1", label, "numpy's allocator", "ns", 0.9, 1.1, measure)
+        return Row(group, what, "numpy's allocator", "ns", *goals, measure)
+
+    for size, label in ((4 << 10, "4 KiB"), (1 << 20, "1 MiB"), (64 << 20, "64 MiB")):
+        yield row("a * 2 + 1", label, (0.9, 1.1), "a * 2 + 1", size // 8, max(1, min(2000, (16 << 20) // size)))
+    each = "for row in a: (row * 2 + 1 - row) * row"
+    yield row("many small temporaries", "1,000 times 64 elements", (1.0, 1.2), each, (1_000, 64), 20)
+    yield row("many small temporaries", "1,000 x 64 elements", (1.0, 1.2), "(a * 2 + 1 - a) * a", (1_000, 64), 200)
+    block = _statement("with secure_arrays(): pass", {"secure_arrays": snp.secure_arrays})
+    yield Row("secure_arrays()", "entered and left", "1 us", "ns", 0.6, 1.0,
+              lambda rounds: compare(block, lambda: 1000.0, rounds))  # fmt: skip
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcpy
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_around, heap_error, heap_error_set, heap_free, heap_owns, heap_realloc
+from secalloc_ext.heap cimport heap_alloc, heap_error, heap_error_set, heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
-from secalloc_ext.mapping cimport BACKEND_SECRETMEM
 from secalloc_ext.prim cimport ERROR_NONE, size_multiply
+from secalloc_ext.securebytes cimport heap_or_default
 
 cdef enum:
     SLOT_SET_HANDLER = 304      # of numpy's _ARRAY_API table: PyDataMem_SetHandler
@@ -113,14 +113,36 @@ def raise_for(Heap heap not None, size):
         raise_error(heap.get(), min(size, <Py_ssize_t>((<size_t>-1) >> 1)))
 
 
-def owns(address):
-    """Whether an address lies in secalloc's reservation."""
-    return heap_owns(<void *><size_t>address)
+cdef class SecureArrays:
+    """Data memory of new arrays in one heap, from `__enter__` to `__exit__`, in the context that entered.
 
+    Each object has a handler of its own, so that an `__exit__` can tell whether it is the innermost one.
+    """
+    cdef readonly Heap heap
+    cdef object handler
+    cdef object previous   # what was there before it was entered; None: it is not
 
-def backend_at(address):
-    """What holds an address: "secretmem" or "mlock"; None where secalloc has nothing mapped in this process."""
-    cdef heap_t *heap = heap_around(<void *><size_t>address)
-    if heap == NULL:
-        return None
-    return "secretmem" if heap.account.backend == BACKEND_SECRETMEM else "mlock"
+    def __init__(self, heap=None):
+        if self.previous is not None:
+            raise RuntimeError("these secure_arrays are entered")
+        self.heap = heap_or_default(heap)
+        self.handler = handler_for(self.heap)
+
+    def __enter__(self):
+        if self.previous is not None:
+            raise RuntimeError("these secure_arrays are entered already: each block needs its own")
+        if self.handler is None:
+            raise RuntimeError("secure_arrays without __init__")
+        self.previous = handler_set(self.handler)
+
+    def __exit__(self, *exception):
+        if self.previous is None:
+            raise RuntimeError("these secure_arrays were not entered")
+        if handler_get() is not self.handler:
+            raise RuntimeError(
+                "secure_arrays are left in another order, thread or task than they were entered in: nothing changes")
+        handler_set(self.previous)
+        self.previous = None
+
+    def __reduce__(self):
+        raise TypeError("secure_arrays cannot be pickled")

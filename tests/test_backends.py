@@ -21,7 +21,7 @@ from secalloc_ext.heapobject import probe
 from support import capi, growth, hostile, maps
 
 def told(thing):
-    return thing.backend if isinstance(thing, SecureBytes) else snp.backend_of(thing)
+    return thing.backend if isinstance(thing, SecureBytes) else snp.backend(thing)
 
 def seen(thing):
     return maps.backend_at(capi.address_of(thing))
@@ -42,7 +42,7 @@ def held_by(backend):
 def test_an_object_of_each_kind_tells_what_the_kernel_says_of_its_pages(backend, kind):
     heap = Heap("telling", backend=backend)
     made = growth.KINDS[kind]()(heap)
-    told = made.backend if isinstance(made, SecureBytes) else snp.backend_of(made)
+    told = made.backend if isinstance(made, SecureBytes) else snp.backend(made)
     assert told == heap.backend == maps.backend_at(capi.address_of(made)) == held_by(backend)
 
 
@@ -60,18 +60,18 @@ def test_pages_of_mlock_are_locked_not_dumped_and_not_for_forked_children():
 def test_arrays_in_ordinary_memory_and_views_tell_too():
     heap = Heap("telling", backend="mlock")
     large = snp.zeros(100_000, heap=heap)
-    assert snp.backend_of(large[-1:]) == snp.backend_of(large[50_000:].reshape(2, -1)) == "mlock"
-    assert snp.backend_of(np.zeros(100)) is snp.backend_of(np.zeros(1_000_000)) is None
-    assert snp.backend_of(np.frombuffer(SecureBytes(b"12345678", heap=heap))) == "mlock"
+    assert snp.backend(large[-1:]) == snp.backend(large[50_000:].reshape(2, -1)) == "mlock"
+    assert snp.backend(np.zeros(100)) is snp.backend(np.zeros(1_000_000)) is None
+    assert snp.backend(np.frombuffer(SecureBytes(b"12345678", heap=heap))) == "mlock"
 
 
 def test_no_address_but_that_of_a_mapped_page_has_a_backend():
-    from secalloc_ext.nep49 import backend_at
+    from secalloc_ext.arraydata import backend_at
 
     large = snp.zeros(100_000)
     first = large.ctypes.data
     end = maps.mapping_at(first).end
-    assert backend_at(first) == backend_at(end - 1) == snp.backend_of(large) is not None
+    assert backend_at(first) == backend_at(end - 1) == snp.backend(large) is not None
     for address in (0, first - 1, end, end + (1 << 30), id(large), 2**64 - 1):
         assert backend_at(address) is maps.backend_at(address) is None
 

@@ -14,7 +14,7 @@ ORDER = (
     ("heapobject", "revealtype"), ("arguments",), ("sources", "needle"), ("securebytes", "loops", "revealforked"),
     ("protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining",
      "hexadecimal"),
-    ("nep49", "waysout", "revealedbytes", "revealedstr"),
+    ("nep49", "arraydata", "bitsource", "waysout", "revealedbytes", "revealedstr"),
     ("files", "environment", "sockets", "base64", "terminal", "residue"), ("prompt",),
     ("revealtext",), ("revealcodecs",), ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip

@@ -1,11 +1,6 @@
 """Layer 5: arrays whose data lies on secret pages, through numpy's allocator hook (NEP 49)."""
-import asyncio
-import contextvars
-import copy
 import gc
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -270,96 +265,6 @@ def test_writing_behind_an_array_s_data_ends_the_process_when_it_goes():
         by=6,
         phrase="secalloc: overflow\n",
     )
-
-
-# --- the context ---
-
-
-def test_temporaries_and_results_in_the_context_are_secret():
-    heap = Heap("context")
-    plain = np.arange(1_000.0)
-    with snp.secure_arrays(heap):
-        a = plain + 1
-        b = np.concatenate([a, a])
-        c = (a * 2 + b[:1_000]).reshape(10, 100) @ np.ones((100, 3))
-        d = copy.deepcopy(a)
-        assert heap.stats().committed_peak > heap.stats().live_bytes
-    assert all(map(snp.is_secret, (a, b, c, d)))
-    assert not snp.is_secret(plain)
-    assert not snp.is_secret(a + 1)
-    assert heap.stats().live == 4
-
-
-def test_contexts_nest_and_errors_leave_them():
-    outer, inner = Heap("outer"), Heap("inner")
-    with snp.secure_arrays(outer):
-        with suppress(ZeroDivisionError), snp.secure_arrays(inner):
-            first = np.zeros(10)
-            _ = 1 / 0
-        second = np.zeros(10)
-        third = snp.zeros(10)
-    assert (inner.stats().live, outer.stats().live) == (1, 1)
-    assert snp.is_secret(third)
-    assert not snp.is_secret(np.zeros(10))
-    del first, second
-
-
-def test_the_context_is_a_decorator_too():
-    @snp.secure_arrays()
-    def make():
-        return np.zeros(10)
-
-    assert snp.is_secret(make())
-    assert snp.is_secret(make())
-    assert not snp.is_secret(np.zeros(10))
-
-
-def test_entering_the_context_a_thousand_times_leaves_nothing_behind():
-    heap = Heap("often")
-    for _ in range(1_000):
-        with snp.secure_arrays(heap):
-            np.ones(10).sum()
-    assert heap.stats().live == 0
-
-
-def secret_here(_=None):
-    return snp.is_secret(np.zeros(10))
-
-
-def test_threads_and_executors_do_not_inherit_the_context():
-    found = []
-    with snp.secure_arrays():
-        thread = threading.Thread(target=lambda: found.append(secret_here()))
-        thread.start()
-        thread.join()
-        with ThreadPoolExecutor(2) as executor:
-            found += executor.map(secret_here, range(4))
-        assert secret_here()
-    assert len(found) == 5
-    assert not any(found)
-
-
-def test_a_thread_that_runs_in_a_copy_of_the_context_has_it():
-    with snp.secure_arrays():
-        context = contextvars.copy_context()
-    with ThreadPoolExecutor(1) as executor:
-        assert executor.submit(context.run, secret_here).result()
-    assert not secret_here()
-
-
-def test_tasks_and_to_thread_inherit_the_context_of_their_making():
-    async def task():
-        await asyncio.sleep(0)
-        return secret_here()
-
-    async def main():
-        with snp.secure_arrays():
-            inside = [asyncio.create_task(task()) for _ in range(3)]
-            inside.append(asyncio.create_task(asyncio.to_thread(secret_here)))
-        outside = [asyncio.create_task(task()) for _ in range(3)]
-        return await asyncio.gather(*inside), await asyncio.gather(*outside)
-
-    assert asyncio.run(main()) == ([True] * 4, [False] * 3)
 
 
 def test_an_array_may_go_in_another_thread():

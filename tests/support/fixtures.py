@@ -1,10 +1,12 @@
 """Fixtures of several test files; a file that imports one has it."""
 import gc
+import importlib
+import sys
 
 import pytest
 
 from secalloc_ext.heapobject import DEFAULT
-from support.compiler import shared_library
+from support.compiler import cython_module, shared_library
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +28,19 @@ def nothing_leaks():
 def hammer_library(tmp_path_factory):
     """hammer.c, compiled."""
     return shared_library("hammer", tmp_path_factory.mktemp("hammer"))
+
+
+@pytest.fixture(scope="module")
+def guest_folder(tmp_path_factory):
+    """Where arrayguest.pyx, compiled, can be imported from."""
+    folder = tmp_path_factory.mktemp("guest")
+    cython_module("arrayguest", folder)
+    return folder
+
+
+@pytest.fixture
+def guest(guest_folder, monkeypatch):
+    """arrayguest.pyx."""
+    monkeypatch.syspath_prepend(guest_folder)
+    yield importlib.import_module("arrayguest")
+    del sys.modules["arrayguest"]
