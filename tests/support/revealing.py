@@ -17,7 +17,7 @@ _consistent.argtypes = [ctypes.py_object, ctypes.c_int]
 def reveal(plain, heap=None):
     """A revealed copy of bytes or of a str; of nothing, nothing."""
     if isinstance(plain, str):
-        return SecureBytes(plain.encode("utf-8", "surrogateescape"), heap=heap).reveal_str(errors="surrogateescape")
+        return SecureBytes(plain.encode("utf-8", "surrogatepass"), heap=heap).reveal_str(errors="surrogatepass")
     return SecureBytes(plain, heap=heap).reveal()
 
 
