@@ -173,6 +173,10 @@ cdef inline Py_ssize_t utf8_length(uint32_t c) noexcept nogil:
     return 1 if c < 0x80 else 2 if c < 0x800 else 3 if c < 0x10000 else 4
 
 
+cdef inline bint is_surrogate(uint32_t c) noexcept nogil:
+    return 0xd800 <= c <= 0xdfff
+
+
 cdef survey_t survey(const point_t *points, Py_ssize_t size) noexcept nogil:
     cdef survey_t result
     cdef Py_ssize_t i
@@ -184,7 +188,7 @@ cdef survey_t survey(const point_t *points, Py_ssize_t size) noexcept nogil:
     if result.bits >= 0x80:
         result.utf8_size = 0
         for i in range(size):
-            surrogates |= 0xd800 <= points[i] <= 0xdfff
+            surrogates |= is_surrogate(points[i])
             result.utf8_size += utf8_length(points[i])
     if surrogates:
         result.utf8_size = -1
