@@ -283,6 +283,7 @@ def owner(a: Array) -> SecureBytes | None:
 
     Protection is its matter. It can be raised when no array and no other view is out:
 
+        >>> a = snp.zeros(1000, guarded=True)
         >>> key = snp.owner(a)
         >>> del a
         >>> key.noaccess()

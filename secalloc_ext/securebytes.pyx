@@ -122,6 +122,19 @@ cdef class SecureBytes:
     Notes
     -----
     Equality takes a time that depends on the lengths only. Not hashable, not picklable.
+
+    Examples
+    --------
+    >>> line = SecureBytes(b"me:hunter2")
+    >>> name, _, password = line.partition(b":")
+    >>> password
+    <SecureBytes 7 bytes>
+    >>> password == b"hunter2", len(password), password.find(b"2")
+    (True, 7, 6)
+    >>> with password:
+    ...     proof = bytes(password.hex())
+    >>> proof, password.wiped
+    (b'68756e74657232', True)
     """
 
     __hash__ = None
