@@ -41,7 +41,7 @@ def test_a_library_takes_what_the_table_says_and_is_clean_where_that_says_so(nam
     taken, copies = rows()[CASES[name].what][form]
     result = outcome(name, form)
     assert told(result).split(":")[0] == taken.split(":")[0], result
-    if copies == 0 and tuple(map(str, sys.version_info[:2])) == MEASURED_ON:
+    if copies == 0 and not CASES[name].result and tuple(map(str, sys.version_info[:2])) == MEASURED_ON:
         assert 0 in (result.copies, outcome(name, form).copies, outcome(name, form).copies), result
 
 

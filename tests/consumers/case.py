@@ -8,12 +8,16 @@ Use = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Case:
-    """`prepare()` imports the library and answers what uses a secret. `text`: that is a str, of 32 letters."""
+    """`prepare()` imports the library and answers what uses a secret. `text`: that is a str, of 32 letters.
+
+    `result`: what the use answers is an ordinary object with the secret in it; dropped, it may be found or not.
+    """
 
     package: str  # as PyPI names it; "" for the standard library
     what: str
     prepare: Callable[[], Use]
     text: bool = False
+    result: bool = False
 
     @property
     def name(self) -> str:
@@ -23,9 +27,11 @@ class Case:
 CASES: dict[str, Case] = {}
 
 
-def case(package: str, what: str, *, text: bool = False) -> Callable[[Callable[[], Use]], Callable[[], Use]]:
+def case(
+    package: str, what: str, *, text: bool = False, result: bool = False
+) -> Callable[[Callable[[], Use]], Callable[[], Use]]:
     def add(prepare: Callable[[], Use]) -> Callable[[], Use]:
-        made = Case(package, what, prepare, text)
+        made = Case(package, what, prepare, text, result)
         assert made.name not in CASES, made.name
         CASES[made.name] = made
         return prepare

@@ -89,12 +89,12 @@ def sqlite():
     return lambda secret: database.execute("SELECT length(?)", (secret,)).fetchall()
 
 
-@case("", "int.from_bytes(secret)")
+@case("", "int.from_bytes(secret)", result=True)
 def from_bytes():
     return lambda secret: int.from_bytes(secret, "big") > 0
 
 
-@case("", "struct.unpack('32s', secret)")
+@case("", "struct.unpack('32s', secret)", result=True)
 def unpack():
     import struct
 
