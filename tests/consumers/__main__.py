@@ -24,7 +24,8 @@ Made by `python tests/consumers` ({versions}).
 Each row is a process of its own. It gets 32 bytes or letters straight into secret pages, hands them to a library, drops
 all of it, and its ordinary memory is searched from outside for either half of the secret. *Copies* are places found,
 the most of three tries; 0 is clean. Secrets that are encoded (base64, hex) or expanded (key schedules) are not looked
-for. What `struct.unpack` and `int.from_bytes` answer is an ordinary object with the secret in it, found afterwards or not.
+for. What `struct.unpack` and `int.from_bytes` answer is an ordinary object with the secret in it, found afterwards or
+not.
 
 - **`SecureBytes`**: the object itself. Where it is refused, by a `TypeError` or the library's own, nothing happened;
   "sent something else" means that the library took its `str()`, which tells nothing, for the secret: no leak, and no
