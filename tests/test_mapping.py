@@ -237,7 +237,7 @@ def test_a_heap_whose_pages_cannot_be_released_keeps_them_and_goes_on(kept):
         import sys
         from secalloc import Heap, SecureBytes
         from support import hostile
-        heap = Heap("full", prefault=False)  # a thread that ends leaves room for a mapping
+        heap = Heap("full")
         keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
         large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
         del keys[int(sys.argv[1]):], large
