@@ -1,6 +1,6 @@
 """Layer 4: the Python face of a heap, and the way from an ERROR_* to an exception."""
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_alloc_guarded
+from secalloc_ext.heap cimport heap_alloc, heap_alloc_guarded, heap_unpin
 from secalloc_ext.prim cimport likely, unlikely
 
 cdef class Heap:
@@ -22,3 +22,14 @@ cdef inline void *allocate(Heap heap, Py_ssize_t size, bint guarded) except NULL
     if unlikely(p == NULL):
         raise_error(target, size)
     return p
+
+
+cdef inline void view_begin(Heap heap) noexcept:
+    """Something is out by which C code may touch an object: until view_end nobody closes its pages, see Heap.lock."""
+    heap.views += 1
+
+
+cdef inline void view_end(Heap heap) noexcept:
+    heap.views -= 1
+    if heap.views == 0 and heap.heap.account.pinned:
+        heap_unpin(heap.heap)

@@ -18,6 +18,7 @@ from secalloc_ext.revealedbytes cimport revealedbytes_new
 from secalloc_ext.revealedstr cimport (
     revealed_str_t, revealedstr_adopt, revealedstr_of, revealedstr_of_ascii, revealedstr_ready)
 from secalloc_ext.revealtext cimport Points, points_add, text_at, text_heap, text_open, text_t
+from secalloc_ext.utf8 cimport is_surrogate, utf8_byte, utf8_length
 
 CODECS = {"utf-8": CODEC_UTF8, "ascii": CODEC_ASCII, "iso8859-1": CODEC_LATIN1}
 NAMES = {codec: name for name, codec in CODECS.items()}
@@ -96,7 +97,7 @@ cdef step_t next_step(int codec, const uint8_t *p, Py_ssize_t left) noexcept nog
     return step_of(1, p[0], NULL)
 
 
-cdef bint is_surrogate(int codec, const uint8_t *p, Py_ssize_t left) noexcept nogil:
+cdef bint spells_surrogate(int codec, const uint8_t *p, Py_ssize_t left) noexcept nogil:
     """Whether a surrogate begins there, spelled as UTF-8 spells any other character of three bytes."""
     return codec == CODEC_UTF8 and left >= 3 and p[0] == 0xed and 0xa0 <= p[1] <= 0xbf and 0x80 <= p[2] <= 0xbf
 
@@ -167,7 +168,7 @@ cdef object decode_slowly(Heap heap, const uint8_t *data, Py_ssize_t size, int c
     points.grow(size)
     while i < size:
         step = next_step(codec, data + i, size - i)
-        if step.wrong != NULL and errors == ERRORS_SURROGATEPASS and is_surrogate(codec, data + i, size - i):
+        if step.wrong != NULL and errors == ERRORS_SURROGATEPASS and spells_surrogate(codec, data + i, size - i):
             step = step_of(3, 0xd000 | (data[i + 1] & 0x3f) << 6 | (data[i + 2] & 0x3f), NULL)
         if step.wrong == NULL:
             points_add(points, step.c)
@@ -205,18 +206,10 @@ cdef object revealcodecs_decode(Heap heap, const unsigned char *data, Py_ssize_t
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
 cdef int add_utf8(Points points, uint32_t c) except -1:
-    if c < 0x80:
-        return points_add(points, c)
-    if c < 0x800:
-        points_add(points, 0xc0 | c >> 6)
-    else:
-        if c < 0x10000:
-            points_add(points, 0xe0 | c >> 12)
-        else:
-            points_add(points, 0xf0 | c >> 18)
-            points_add(points, 0x80 | c >> 12 & 0x3f)
-        points_add(points, 0x80 | c >> 6 & 0x3f)
-    return points_add(points, 0x80 | c & 0x3f)
+    cdef int i, length = utf8_length(c)
+    for i in range(length):
+        points_add(points, utf8_byte(c, i, length))
+    return 0
 
 
 cdef int add_unencodable(Points points, uint32_t c, Py_ssize_t i, int codec, int errors) except -1:
@@ -224,7 +217,7 @@ cdef int add_unencodable(Points points, uint32_t c, Py_ssize_t i, int codec, int
         points_add(points, 63)   # ?
     elif errors == ERRORS_SURROGATEESCAPE and 0xdc80 <= c <= 0xdcff:
         points_add(points, c - 0xdc00)
-    elif errors == ERRORS_SURROGATEPASS and codec == CODEC_UTF8 and 0xd800 <= c <= 0xdfff:
+    elif errors == ERRORS_SURROGATEPASS and codec == CODEC_UTF8 and is_surrogate(c):
         add_utf8(points, c)
     elif errors != ERRORS_IGNORE:
         raise UnicodeEncodeError(NAMES[codec], "", i, i + 1,
@@ -240,7 +233,7 @@ cdef object encode_slowly(object revealed, const text_t *text, int codec, int er
     points.grow(text.size)
     for i in range(text.size):
         c = text_at(text, i)
-        if codec == CODEC_UTF8 and not 0xd800 <= c <= 0xdfff:
+        if codec == CODEC_UTF8 and not is_surrogate(c):
             add_utf8(points, c)
         elif codec != CODEC_UTF8 and c < (0x80 if codec == CODEC_ASCII else 0x100):
             points_add(points, c)

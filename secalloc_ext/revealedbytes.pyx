@@ -18,14 +18,13 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.frame cimport frame_t
-from secalloc_ext.heap cimport heap_alloc_revealed, heap_unpin
-from secalloc_ext.heapobject cimport Heap, raise_error
+from secalloc_ext.heap cimport heap_alloc_revealed
+from secalloc_ext.heapobject cimport Heap, raise_error, view_begin, view_end
 from secalloc_ext.mapping cimport mapping_at_fork
 from secalloc_ext.prim cimport ERROR_NONE, bytes_equal_constant_time, likely, unlikely
-from secalloc_ext.revealforked cimport revealforked_fill, revealforked_refuse
+from secalloc_ext.revealforked cimport revealforked_check, revealforked_fill, revealforked_may_reveal
 from secalloc_ext.revealpages cimport reveal_give, reveal_here, reveal_inherited, reveal_take
-from secalloc_ext.revealtype cimport (
-    REVEAL_REFUSED, Py_TYPE, PyBytes_Type, type_t)
+from secalloc_ext.revealtype cimport Py_TYPE, PyBytes_Type, type_t
 
 cdef extern from *:
     """
@@ -96,7 +95,7 @@ cdef object make(Heap heap, Py_ssize_t size, unsigned char **payload):
     made = object_at(payload[0])
     owner_of(made)[0] = <PyObject *>heap
     Py_INCREF(heap)
-    heap.views += 1   # nobody closes the pages while C code may have them: see Heap.lock
+    view_begin(heap)
     return header_write(made, size)
 
 
@@ -114,12 +113,7 @@ cdef int try_layout(Heap heap) except -1:
 
 
 cdef int revealedbytes_ready(Heap heap) except -1:
-    if REVEAL_REFUSED != NULL:
-        raise NotImplementedError(f"secalloc cannot reveal: {(<bytes>REVEAL_REFUSED).decode()}")
-    if reveal_here == NULL:
-        raise MemoryError("no page for the word that tells a child")
-    if reveal_here[0] == 0:
-        revealforked_refuse()
+    revealforked_may_reveal()
     if not revealedbytes_is_known:
         try_layout(heap)
     return 0
@@ -138,9 +132,7 @@ cdef object revealedbytes_new(Heap heap, Py_ssize_t size, unsigned char **payloa
 
 cdef inline void let_go(PyObject *owner) noexcept:
     """Of the Heap: the last thing of an object, whose header may be another's by now."""
-    (<Heap>owner).views -= 1
-    if (<Heap>owner).views == 0 and (<Heap>owner).heap.account.pinned:
-        heap_unpin((<Heap>owner).heap)
+    view_end(<Heap>owner)
     Py_DECREF(<object>owner)
 
 
@@ -174,10 +166,6 @@ cdef Heap revealedbytes_heap(PyObject *self):
     return <Heap>owner_of(self)[0]
 
 
-cdef inline int check(PyObject *self) except -1:
-    return 0 if likely(reveal_here[0] != 0) else revealforked_refuse()
-
-
 cdef object represent(PyObject *self):
     return f"<RevealedBytes {Py_SIZE(self)} bytes>"
 
@@ -185,7 +173,7 @@ cdef object represent(PyObject *self):
 cdef Py_hash_t hash_of(PyObject *self) except? -1:
     """As of bytes, but not kept: the header is ordinary memory."""
     cdef Py_hash_t value
-    check(self)
+    revealforked_check()
     value = PyBytes_Type.tp_hash(self)
     hash_forget(self)
     return value
@@ -195,7 +183,7 @@ cdef object compare(PyObject *self, PyObject *other, int operation):
     """Whether it is equal to a buffer takes a time that depends on the lengths only. The rest is as of bytes."""
     cdef Py_buffer view
     cdef bint equal
-    check(self)
+    revealforked_check()
     if operation != Py_EQ and operation != Py_NE or not PyObject_CheckBuffer(<object>other):
         return PyBytes_Type.tp_richcompare(self, other, operation)
     try:

@@ -21,15 +21,16 @@ from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_free, heap_unpin
-from secalloc_ext.heapobject cimport Heap, allocate
+from secalloc_ext.heap cimport heap_free
+from secalloc_ext.heapobject cimport Heap, allocate, view_begin, view_end
 from secalloc_ext.mapping cimport mapping_at_fork
 from secalloc_ext.prim cimport (
     ERROR_NONE, atomic_store_pointer, bytes_equal_constant_time, likely, unlikely)
-from secalloc_ext.revealforked cimport revealforked_fill, revealforked_refuse
+from secalloc_ext.revealforked cimport (
+    revealforked_check, revealforked_fill, revealforked_may_reveal, revealforked_refuse)
 from secalloc_ext.revealpages cimport reveal_here
-from secalloc_ext.revealtype cimport (
-    REVEAL_REFUSED, Py_TYPE, PyUnicode_Type, type_t)
+from secalloc_ext.revealtype cimport Py_TYPE, PyUnicode_Type, type_t
+from secalloc_ext.utf8 cimport is_surrogate, utf8_byte, utf8_length
 
 cdef extern from *:
     """
@@ -169,14 +170,6 @@ cdef struct survey_t:
     Py_ssize_t utf8_size    # -1 where there is a surrogate, which UTF-8 has not
 
 
-cdef inline Py_ssize_t utf8_length(uint32_t c) noexcept nogil:
-    return 1 if c < 0x80 else 2 if c < 0x800 else 3 if c < 0x10000 else 4
-
-
-cdef inline bint is_surrogate(uint32_t c) noexcept nogil:
-    return 0xd800 <= c <= 0xdfff
-
-
 cdef survey_t survey(const point_t *points, Py_ssize_t size) noexcept nogil:
     cdef survey_t result
     cdef Py_ssize_t i
@@ -206,24 +199,12 @@ cdef void copy_points(kept_t *to, const point_t *points, Py_ssize_t size) noexce
 
 cdef void write_utf8(uint8_t *to, const point_t *points, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t i
-    cdef uint32_t c
+    cdef int k, length
     for i in range(size):
-        c = points[i]
-        if c < 0x80:
-            to[0] = <uint8_t>c
-        elif c < 0x800:
-            to[0] = <uint8_t>(0xc0 | c >> 6)
-            to[1] = <uint8_t>(0x80 | c & 0x3f)
-        elif c < 0x10000:
-            to[0] = <uint8_t>(0xe0 | c >> 12)
-            to[1] = <uint8_t>(0x80 | c >> 6 & 0x3f)
-            to[2] = <uint8_t>(0x80 | c & 0x3f)
-        else:
-            to[0] = <uint8_t>(0xf0 | c >> 18)
-            to[1] = <uint8_t>(0x80 | c >> 12 & 0x3f)
-            to[2] = <uint8_t>(0x80 | c >> 6 & 0x3f)
-            to[3] = <uint8_t>(0x80 | c & 0x3f)
-        to += utf8_length(c)
+        length = utf8_length(points[i])
+        for k in range(length):
+            to[k] = utf8_byte(points[i], k, length)
+        to += length
 
 
 # --- beginning --------------------------------------------------------------------------------------------------------
@@ -253,7 +234,7 @@ cdef object revealedstr_adopt(Heap heap, void *characters, void *utf8, Py_ssize_
         raise
     self.owner = <PyObject *>heap
     Py_INCREF(heap)
-    heap.views += 1   # nobody closes the pages while C code may have them: see Heap.lock
+    view_begin(heap)
     self.place = heap.heap
     self.generation = heap.heap.generation
     self.characters = characters
@@ -317,12 +298,7 @@ cdef int try_layout(Heap heap) except -1:
 
 
 cdef int revealedstr_ready(Heap heap) except -1:
-    if REVEAL_REFUSED != NULL:
-        raise NotImplementedError(f"secalloc cannot reveal: {(<bytes>REVEAL_REFUSED).decode()}")
-    if reveal_here == NULL:
-        raise MemoryError("no page for the word that tells a child")
-    if reveal_here[0] == 0:
-        revealforked_refuse()
+    revealforked_may_reveal()
     if not revealedstr_is_known:
         try_layout(heap)
     return 0
@@ -379,9 +355,7 @@ cdef void end(PyObject *object) noexcept:
         free_count += 1
     else:
         PyUnicode_Type.tp_dealloc(object)
-    (<Heap>owner).views -= 1
-    if (<Heap>owner).views == 0 and (<Heap>owner).heap.account.pinned:
-        heap_unpin((<Heap>owner).heap)
+    view_end(<Heap>owner)
     Py_DECREF(<object>owner)
 
 
@@ -396,10 +370,6 @@ cdef void tell_forked() noexcept nogil:
 
 # --- slots ------------------------------------------------------------------------------------------------------------
 
-cdef inline int check(PyObject *self) except -1:
-    return 0 if likely(reveal_here[0] != 0) else revealforked_refuse()
-
-
 cdef object represent(PyObject *self):
     return f"<RevealedStr {PyUnicode_GET_LENGTH(self)} characters>"
 
@@ -412,7 +382,7 @@ cdef object itself(PyObject *self):
 cdef Py_hash_t hash_of(PyObject *self) except? -1:
     """As of str, but not kept: the header is ordinary memory."""
     cdef Py_hash_t value
-    check(self)
+    revealforked_check()
     value = PyUnicode_Type.tp_hash(self)
     hash_forget(self)
     return value
@@ -421,7 +391,7 @@ cdef Py_hash_t hash_of(PyObject *self) except? -1:
 cdef object compare(PyObject *self, PyObject *other, int operation):
     """Whether it is equal to a str takes a time that depends on the lengths only. The rest is as of str."""
     cdef bint equal
-    check(self)
+    revealforked_check()
     if operation != Py_EQ and operation != Py_NE or not PyUnicode_Check(<object>other):
         return PyUnicode_Type.tp_richcompare(self, other, operation)
     if Py_TYPE(other) == &forked_str:

@@ -6,14 +6,15 @@ run no more than that), so that all that Python does with it is a ForkedError, a
 """
 from cpython.object cimport PyObject, PyObject_GenericGetAttr
 from secalloc_ext.errors import ForkedError
+from secalloc_ext.revealpages cimport reveal_here
 from secalloc_ext.revealtype cimport (
-    buffer_slots_t, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
+    REVEAL_REFUSED, buffer_slots_t, mapping_slots_t, number_slots_t, sequence_slots_t, type_t)
 
 cdef extern from *:
     """
-    static inline void view_begin(Py_buffer *view) { view->obj = NULL; } /* as a view that is refused is to have */
+    static inline void buffer_begin(Py_buffer *view) { view->obj = NULL; } /* as a view that is refused is to have */
     """
-    void view_begin(Py_buffer *view) noexcept
+    void buffer_begin(Py_buffer *view) noexcept
 
 cdef number_slots_t number
 cdef sequence_slots_t sequence
@@ -23,6 +24,14 @@ cdef buffer_slots_t buffer
 
 cdef int revealforked_refuse() except -1:
     raise ForkedError("the revealed object belongs to the process that forked this one")
+
+
+cdef int revealforked_may_reveal() except -1:
+    if REVEAL_REFUSED != NULL:
+        raise NotImplementedError(f"secalloc cannot reveal: {(<bytes>REVEAL_REFUSED).decode()}")
+    if reveal_here == NULL:
+        raise MemoryError("no page for the word that tells a child")
+    return revealforked_check()
 
 
 cdef object refuse_one(PyObject *_self):
@@ -54,7 +63,7 @@ cdef Py_hash_t refuse_hash(PyObject *_self) except? -1:
 
 
 cdef int refuse_buffer(PyObject *_self, Py_buffer *view, int _flags) except -1:
-    view_begin(view)
+    buffer_begin(view)
     return revealforked_refuse()
 
 

@@ -19,8 +19,8 @@ from libc.string cimport memcpy
 from secalloc_ext.arguments cimport byte_value, index_size, is_plain_int, is_size, size_product, size_sum, slice_parts
 from secalloc_ext.errors import AllocationError, ForkedError, ProtectedError, WipedError
 from secalloc_ext.frame cimport account_is_locked
-from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_unpin, heap_zero
-from secalloc_ext.heapobject cimport Heap, default_heap
+from secalloc_ext.heap cimport heap_free, heap_lets_in, heap_protect, heap_zero
+from secalloc_ext.heapobject cimport Heap, default_heap, view_begin, view_end
 from secalloc_ext.mapping cimport ACCESS_NONE, ACCESS_READ, ACCESS_READ_WRITE
 from secalloc_ext.needle cimport find_first, needle_close, needle_of_byte, needle_open, needle_t
 from secalloc_ext.prim cimport bytes_equal_constant_time
@@ -313,13 +313,11 @@ cdef class SecureBytes:
             raise ProtectedError(f"the SecureBytes is {protection(self)}: no writable view of it can be had")
         PyBuffer_FillInfo(buffer, self, self.data, self.size, self.effective != ACCESS_READ_WRITE, flags)
         self.exports += 1
-        self.heap.views += 1
+        view_begin(self.heap)
 
     def __releasebuffer__(self, Py_buffer *buffer):
         self.exports -= 1
-        self.heap.views -= 1
-        if self.heap.views == 0 and self.heap.heap.account.pinned:
-            heap_unpin(self.heap.heap)
+        view_end(self.heap)
         if self.exports > 0:
             return
         if self.is_wiped:

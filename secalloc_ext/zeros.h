@@ -88,16 +88,6 @@ static inline void wipe_short(uint8_t *p, size_t size)
         *(vector_16 *)(p + 16) = zero;
         *(vector_16 *)(last - 16) = zero;
     }
-    if (size > 64) {
-        *(vector_16 *)(p + 32) = zero;
-        *(vector_16 *)(last - 32) = zero;
-    }
-    if (size > 96) {
-        *(vector_16 *)(p + 48) = zero;
-        *(vector_16 *)(last - 48) = zero;
-    }
-    if (size > 128)
-        *(vector_16 *)(p + 64) = zero;
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
@@ -107,12 +97,6 @@ static inline int bytes_are_zero_short(const uint8_t *p, size_t size)
     vector_16 any = *(const vector_16 *)p | *(const vector_16 *)last;
     if (size > 32)
         any |= *(const vector_16 *)(p + 16) | *(const vector_16 *)(last - 16);
-    if (size > 64)
-        any |= *(const vector_16 *)(p + 32) | *(const vector_16 *)(last - 32);
-    if (size > 96)
-        any |= *(const vector_16 *)(p + 48) | *(const vector_16 *)(last - 48);
-    if (size > 128)
-        any |= *(const vector_16 *)(p + 64);
     return (any[0] | any[1]) == 0;
 }
 
