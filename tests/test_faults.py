@@ -99,9 +99,6 @@ DISPENSABLE = {
                       "small_objects_until_their_heap_grows"},    # so does a gap that needs no more records
 }
 
-# Whether a freed object takes the place of one that is closed then is drawn by lot.
-BY_CHANCE = {("revealed_text", "mprotect shut")}
-
 # Where going on would leave a secret open, or closed to its owner: the only ends of a process.
 CHANGE, CLOSE, MOVE = "protection cannot be changed", "inherited pages cannot be closed", "copied pages cannot be moved"
 DEATHS = {
@@ -213,7 +210,7 @@ def test_a_fork_that_lacks_something_gives_the_child_less_and_never_the_parent_s
 
 def test_the_table_of_deaths_is_exact(inject):
     seen = {(name, case["call"]) for name, backend in RUNS for case in inject(name, backend)[1:] if died(case)}
-    assert seen | BY_CHANCE == set(DEATHS)
+    assert seen == set(DEATHS)
 
 
 def test_all_calls_are_made_to_fail_in_some_operation(inject, record_testsuite_property):

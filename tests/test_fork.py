@@ -15,16 +15,9 @@ import secalloc
 from secalloc import ForkedError, Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 from support import capi, maps
-from support.forking import forked
+from support.forking import forked, raises
 
 SECRET = b"correct horse battery staple"
-
-def raises(error, call, *arguments):
-    try:
-        call(*arguments)
-    except error:
-        return
-    raise AssertionError(f"{call} did not raise {error}")
 """
 
 

@@ -13,35 +13,15 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 warnings.simplefilter("ignore", DeprecationWarning)   # of fork with threads
 from secalloc import ForkedError, Heap, SecureBytes
 from support import capi, maps
-from support.forking import forked
+from support.forking import clone, cloned, forked, raises
 from support.revealing import HEADER, Bytes, Str, blocks_of, payload_of
 
 SECRET = b"correct horse battery staple"
 TEXT = "p\\u00e4ssword \\u20ac"
 libc = ctypes.CDLL(None)
 
-def raises(error, call, *arguments):
-    try:
-        call(*arguments)
-    except error:
-        return
-    raise AssertionError(f"{call} did not raise {error}")
-
 def both(heap=None):
     return SecureBytes(SECRET, heap=heap).reveal(), SecureBytes(TEXT.encode(), heap=heap).reveal_str()
-
-def cloned(work, by=0):
-    "As `forked`, by a clone(2) that runs no handlers."
-    pid = libc.syscall(56, signal.SIGCHLD, None, None, None, None)
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        os._exit(status)
-    assert os.waitpid(pid, 0)[1] == by
 """
 
 
@@ -127,7 +107,7 @@ def test_inherited_ones_are_dropped_without_effect(make):
     )
 
 
-@pytest.mark.parametrize("make", ["os.fork()", "libc.syscall(56, signal.SIGCHLD, None, None, None, None)"])
+@pytest.mark.parametrize("make", ["os.fork()", "clone()"])
 def test_a_child_ends_its_interpreter_with_inherited_ones_alive(make):
     """No `os._exit`: module globals, a cycle, a default argument, an attribute of a type."""
     done = run(

@@ -9,6 +9,7 @@ import signal
 import secalloc
 from secalloc import Heap, ProtectedError, SecureBytes
 from support import capi, maps
+from support.forking import exit_code, remark, what_it_has
 from support.threads import in_threads
 
 LARGE, MIDDLE, SMALL = 100_000, 1000, 32
@@ -18,10 +19,6 @@ EVERY = {}
 def operation(prepare):
     EVERY[prepare.__name__] = prepare
     return prepare
-
-
-class ChildDied(Exception):
-    """A forked child did not end by itself."""
 
 
 def refused(use):
@@ -253,7 +250,7 @@ def revealed_bytes(ground):
 
 @operation
 def revealed_text(ground):
-    heap = ground.heap()
+    heap = ground.heap(warm_large=0)  # else it is drawn by lot whether what is freed is closed
     key = SecureBytes("\u20ac".encode() * MIDDLE * 20, heap=heap)
 
     def act():
@@ -495,38 +492,23 @@ for _prepare in (the_lock_of_a_heap, the_unlocking_of_a_heap, a_block_in_a_locke
 # --- fork ---
 
 
-REMARKS = {0: "isolated", 1: "copied", 2: "isolated, no memory", 3: "copied, no memory"}
-
-
 def forked(heap, keys):
     """Fork: in both processes all goes on. Answers what the child had."""
     before = maps.address_space()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(look_around(heap, keys))
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = exit_code(lambda: look_around(heap, keys))
     assert maps.address_space() < before + LARGE, "a copy for the child is left"
     assert all_usable(keys)
-    if status not in REMARKS:
-        raise ChildDied(status)
-    return REMARKS[status]
+    return remark(status)
 
 
 def look_around(heap, keys):
     """In the child; its exit code."""
-    made, code = [], 9
-    try:
-        try:
-            code = all_usable(keys) or 9
-        except secalloc.ForkedError:
-            code = 0
-        try:
-            made = [SecureBytes(b"child", heap=heap), SecureBytes(LARGE, heap=heap)]
-        except secalloc.SecallocError:
-            code += 2
-        whole = heap.is_valid() and heap.stats().live == len(made) + len(keys) * (code & 1)
-    except BaseException:
-        return 9
+    made = []
+    code = what_it_has(
+        lambda: all_usable(keys),
+        lambda: made.extend([SecureBytes(b"child", heap=heap), SecureBytes(LARGE, heap=heap)]),
+    )
+    whole = heap.is_valid() and heap.stats().live == len(made) + len(keys) * (code & 1)
     return code if whole else 9
 
 
@@ -559,33 +541,18 @@ def revealed_ground(ground, on_fork):
     kept = [[key.reveal(), key.reveal_str()], [key.reveal(), key.reveal_str()]]
     kept.pop()
 
-    def look():
-        try:
-            assert kept == [[b"revealed", "revealed"]]
-        except secalloc.ForkedError:
-            code = 0
-        else:
-            code = 1
+    def make():
         kept.clear()
-        try:
-            assert SecureBytes(b"child", heap=heap).reveal() == b"child"
-        except secalloc.SecallocError:
-            code += 2
+        assert SecureBytes(b"child", heap=heap).reveal() == b"child"
+
+    def look():
+        code = what_it_has(lambda: kept == [[b"revealed", "revealed"]], make)
         return code if heap.is_valid() else 9
 
     def act():
-        pid = os.fork()
-        if pid == 0:
-            code = 9
-            try:
-                code = look()
-            finally:
-                os._exit(code)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = exit_code(look)
         assert kept == [[b"revealed", "revealed"]]
-        if status not in REMARKS:
-            raise ChildDied(status)
-        ground.remark = REMARKS[status]
+        ground.remark = remark(status)
         return key, kept
 
     return act
