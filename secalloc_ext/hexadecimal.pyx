@@ -1,7 +1,7 @@
 # cython: language_level=3
 """Layer 4: the hex digits of a SecureBytes, as secret as its bytes. By arithmetic: the time depends on sizes alone."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check
-from secalloc_ext.arguments cimport int_value, size_product, size_sum
+from secalloc_ext.arguments cimport size_product, size_sum
 from secalloc_ext.securebytes cimport SecureBytes, securebytes_add_methods, securebytes_check, securebytes_make
 
 cdef object NONE_GIVEN = object()
@@ -55,7 +55,7 @@ def hex(SecureBytes self not None, sep=NONE_GIVEN, bytes_per_sep=1):
     sep : an ASCII character, as str or bytes, to put between groups of digits
     bytes_per_sep : how many bytes are a group, counted from the right; from the left if negative
     """
-    cdef Py_ssize_t wanted = int_value(bytes_per_sep)
+    cdef Py_ssize_t wanted = bytes_per_sep
     cdef Py_ssize_t group
     cdef Py_ssize_t separators = 0
     cdef int separator = 0
@@ -64,7 +64,7 @@ def hex(SecureBytes self not None, sep=NONE_GIVEN, bytes_per_sep=1):
         separator = separator_byte(sep)
     made = SecureBytes.__new__(SecureBytes)
     securebytes_check(self)
-    group = min(-wanted if wanted < 0 else wanted, self.size)
+    group = min(abs(max(wanted, -self.size)), self.size)
     if sep is not NONE_GIVEN and group > 0:
         separators = (self.size - 1) // group
     securebytes_make(made, size_sum(size_product(self.size, 2), separators), self.heap)

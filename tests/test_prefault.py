@@ -80,7 +80,7 @@ def test_it_stays_whatever_the_heap_would_retain_until_trim():
 def test_progress_comes_to_its_end_from_the_thread_that_asked():
     seen = []
     heap = Heap("h", prefault=False)
-    heap.reserve("4 MiB", progress=lambda done, size: seen.append((done, size, threading.get_ident())))
+    heap.reserve("4 MiB", threads=1, progress=lambda done, size: seen.append((done, size, threading.get_ident())))
     assert [size for _, size, _ in seen] == [4 * MIB] * len(seen)
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert {ident for _, _, ident in seen} == {threading.get_ident()}

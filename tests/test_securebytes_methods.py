@@ -65,7 +65,7 @@ ITEMS = Argument(st.lists(sourced(SHORT), max_size=14) | st.lists(sourced(SHORT)
                  st.sampled_from([None, 5, [1], "ab", [b"a", "b"], [b"a", memoryview(b"ab")[::2]], b"ab"]))  # fmt: skip
 DIGIT = Argument(st.sampled_from([":", b"-", "\x7f", b"\x00"]),
                  st.sampled_from(["", "ab", b"", "\xe9", "\u20ac", b"\xff", 1, None]))  # fmt: skip
-GROUP = Argument(st.integers(-9, 9) | st.just(-(2**31)), st.sampled_from([None, 1.5, "1", 2**31]))
+GROUP = Argument(st.integers(-9, 9) | st.just(-(2**31)), st.sampled_from([None, 1.5, "1", 2**63]))
 SIZE = Argument(st.integers(-2, 5) | st.just(Index(2)), st.sampled_from([None, 1.5, "2", b"2", 2**63, 2**62, 2**70]))
 ADDED = Argument(sourced(SHORT), NO_BUFFER)
 PLAIN = Argument(st.builds(lambda source, part: source(part), st.sampled_from([bytes, bytearray]), SHORT), st.nothing())

@@ -22,6 +22,7 @@ BPF_JUMP_IF_EQUAL = 0x15
 BPF_RETURN = 0x06
 PROT_NONE, PROT_READ = 0, 1
 MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x4022
+MAP_SHARED_ANONYMOUS = 0x21  # each of these is a file of its own: two of them never become one mapping
 FAILED = 2**64 - 1
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -103,7 +104,7 @@ class NoMappingLeft:
         while libc.mprotect(address, 4096, PROT_READ) == 0:  # each second page: two mappings more
             address += 8192
         assert address < self.first + self.bytes
-        while self.and_one_more and libc.mmap(None, 4096, PROT_READ, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) != FAILED:
+        while self.and_one_more and libc.mmap(None, 4096, PROT_READ, MAP_SHARED_ANONYMOUS, -1, 0) != FAILED:
             pass
 
     def __exit__(self, *exception):
