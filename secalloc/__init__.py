@@ -1,8 +1,9 @@
 """Secret memory for Python.
 
 `SecureBytes` holds bytes on pages that the kernel hides from every other process, `secalloc.numpy` does so for arrays,
-`Heap` is an allocator of such pages of one's own. See README.md for what that protects from, and what not.
+`scope` has Python's own objects there for a while, `Heap` is an allocator of such pages of one's own. See README.md for what that protects from, and what not.
 """
+from secalloc.scope import scope
 from secalloc_ext.errors import (
     AllocationError,
     ForkedError,
@@ -34,6 +35,7 @@ __all__ = [
     "WipedError",
     "configure",
     "enable_guard_report",
+    "scope",
     "stats",
     "wipe_on_signal",
 ]

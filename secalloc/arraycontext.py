@@ -44,8 +44,8 @@ class secure_arrays(SecureArrays):
     __slots__ = ()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        heap = self.heap
-        return decorated(lambda: secure_arrays(heap), function)
+        heap, scrub = self.heap, self.scrub
+        return decorated(lambda: secure_arrays(heap, scrub=scrub), function)
 
     @staticmethod
     def wrap(function: Callable[P, R]) -> Callable[P, R]:

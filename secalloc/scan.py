@@ -8,14 +8,17 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["PAGE", "Area", "Hit", "areas", "hits", "runs"]
+from secalloc_ext.windows import Windows
+
+__all__ = ["PAGE", "Area", "Hit", "areas", "fragments", "hits", "runs"]
 
 CHUNK = 1 << 22  # bytes read at once
 PAGE = mmap.PAGESIZE
+PRESENT_OR_SWAPPED = 0b11000000  # of the highest byte of an entry of pagemap
 NOT_MEMORY = ("[vvar]", "[vsyscall]", "[vvar_vclock]")
 
 
@@ -25,6 +28,10 @@ class Area(NamedTuple):
     first: int
     end: int
     name: str
+
+    @property
+    def is_anonymous(self) -> bool:
+        return not self.name or self.name == "[heap]" or self.name.startswith("[stack")
 
 
 class Hit(NamedTuple):
@@ -40,6 +47,19 @@ def areas(pid: int) -> Iterator[Area]:
         match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S* \S+ \S+ \S+\s*(.*)", line)
         if match and match[3] not in NOT_MEMORY:
             yield Area(int(match[1], 16), int(match[2], 16), match[3])
+
+
+def _touched(pid: int, area: Area) -> list[tuple[int, int]]:
+    """The parts of an anonymous mapping that ever had a page, here or in swap; all others read as zeros.
+
+    See proc(5): /proc/pid/pagemap.
+    """
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+        entries = os.pread(file.fileno(), (area.end - area.first) // PAGE * 8, area.first // PAGE * 8)
+    found: list[tuple[int, int]] = []
+    for match in re.finditer(rb"[^\0]+", bytes(entry & PRESENT_OR_SWAPPED for entry in entries[7::8])):
+        found.append((area.first + match.start() * PAGE, area.first + match.end() * PAGE))
+    return found
 
 
 def runs(first: int, end: int, read: Callable[[int, int], bytes], overlap: int) -> Iterator[tuple[int, bytes]]:
@@ -74,15 +94,43 @@ def hits(pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
     ------
     OSError : the memory cannot be read at all
     """
+
+    def find(data: bytes) -> Iterator[tuple[int, str]]:
+        for name, needle in needles.items():
+            for match in re.finditer(re.escape(needle), data):
+                yield match.start(), name
+
+    return _found(pid, find, max(map(len, needles.values())) - 1)
+
+
+def fragments(pid: int, secrets: Mapping[str, bytes], width: int = 8, step: int = 1) -> list[Hit]:
+    """Every place where any `width` bytes of a secret lie together, in the order of addresses.
+
+    Parameters
+    ----------
+    pid : another process, of which this one may read the memory
+    secrets : by name
+    width, step : of the parts looked for: see `Windows`
+
+    Raises
+    ------
+    OSError : the memory cannot be read at all
+    ValueError : the secrets are too short or too uniform to be told from anything else
+    """
+    names, windows = list(secrets), Windows(secrets.values(), width, step)
+    return _found(pid, lambda data: ((offset, names[index]) for offset, index in windows.find(data)), width - 1)
+
+
+def _found(pid: int, find: Callable[[bytes], Iterable[tuple[int, str]]], overlap: int) -> list[Hit]:
+    """What `find` finds, offsets and names, in all that can be read of a process."""
     found: dict[tuple[str, int], str] = {}
-    overlap = max(map(len, needles.values())) - 1
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:
         for area in areas(pid):
-            for start, data in runs(area.first, area.end, lambda address, size: os.pread(fd, size, address), overlap):
-                for name, needle in needles.items():
-                    for match in re.finditer(re.escape(needle), data):
-                        found[name, start + match.start()] = area.name
+            for first, end in _touched(pid, area) if area.is_anonymous else [(area.first, area.end)]:
+                for start, data in runs(first, end, lambda address, size: os.pread(fd, size, address), overlap):
+                    for offset, name in find(data):
+                        found[name, start + offset] = area.name
     finally:
         os.close(fd)
     return sorted((Hit(name, address, area) for (name, address), area in found.items()), key=lambda hit: hit.address)

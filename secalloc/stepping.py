@@ -5,7 +5,6 @@ here enters the block anew at each step, and leaves it at the end of the step.
 """
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -51,6 +50,8 @@ class _Awaited:
 
 def decorated(block: Block, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, whose body runs in a block: a generator's or a coroutine's at each of its steps."""
+    import inspect
+
     if inspect.isasyncgenfunction(function):
         @wraps(function)
         async def run_async_generator(*arguments: P.args, **named: P.kwargs) -> AsyncGenerator[Any, Any]:

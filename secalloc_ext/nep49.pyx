@@ -16,6 +16,8 @@ from secalloc_ext.heapobject cimport Heap, raise_error
 from secalloc_ext.prim cimport ERROR_NONE, size_multiply
 from secalloc_ext.securebytes cimport heap_or_default
 
+from secalloc_ext import scrub as scrubbing
+
 cdef enum:
     SLOT_SET_HANDLER = 304      # of numpy's _ARRAY_API table: PyDataMem_SetHandler
     SLOT_GET_HANDLER = 305      # PyDataMem_GetHandler
@@ -119,13 +121,17 @@ cdef class SecureArrays:
     Each object has a handler of its own, so that an `__exit__` can tell whether it is the innermost one.
     """
     cdef readonly Heap heap
+    cdef readonly bint scrub
+    cdef readonly object scrubs
     cdef object handler
     cdef object previous   # what was there before it was entered; None: it is not
 
-    def __init__(self, heap=None):
+    def __init__(self, heap=None, *, scrub=False):
         if self.previous is not None:
             raise RuntimeError("these secure_arrays are entered")
         self.heap = heap_or_default(heap)
+        self.scrub = scrub
+        self.scrubs = frozenset()
         self.handler = handler_for(self.heap)
 
     def __enter__(self):
@@ -133,6 +139,8 @@ cdef class SecureArrays:
             raise RuntimeError("these secure_arrays are entered already: each block needs its own")
         if self.handler is None:
             raise RuntimeError("secure_arrays without __init__")
+        if self.scrub:
+            self.scrubs = scrubbing.begin()
         self.previous = handler_set(self.handler)
 
     def __exit__(self, *exception):
@@ -143,6 +151,8 @@ cdef class SecureArrays:
                 "secure_arrays are left in another order, thread or task than they were entered in: nothing changes")
         handler_set(self.previous)
         self.previous = None
+        if self.scrub:
+            scrubbing.end()
 
     def __reduce__(self):
         raise TypeError("secure_arrays cannot be pickled")

@@ -42,6 +42,10 @@ def call_into(SecureBytes to not None, function, *arguments):
         wipe(PyBytes_AS_STRING(answer), <size_t>PyBytes_GET_SIZE(answer))
 
 
+cdef size_t residue_wipe_all() noexcept:
+    return residue_wipe(&stack_lowest)
+
+
 def wipe_stack():
     """Wipe up to 256 KiB of this thread's stack that calls have used which have returned, and the vector registers.
     Answers how much of the stack it was.
@@ -50,4 +54,4 @@ def wipe_stack():
     -----
     Of a thread's stack is left what this needs itself.
     """
-    return residue_wipe(&stack_lowest)
+    return residue_wipe_all()

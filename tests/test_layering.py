@@ -15,8 +15,9 @@ ORDER = (
     ("securebytes", "loops", "revealforked"),
     ("protection", "searching", "splitting", "trimming", "lettercase", "padding", "replacing", "joining",
      "hexadecimal"),
-    ("nep49", "arraydata", "bitsource", "waysout", "revealedbytes", "revealedstr"),
-    ("files", "environment", "sockets", "base64", "terminal", "residue"), ("prompt",),
+    ("arraydata", "bitsource", "waysout", "revealedbytes", "revealedstr"),
+    ("files", "environment", "sockets", "base64", "terminal", "residue", "windows"),
+    ("openblas",), ("scrub",), ("nep49", "pep445", "prompt"),
     ("revealtext",), ("revealcodecs",), ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}

@@ -1,0 +1,3 @@
+cdef void openblas_begin() noexcept
+cdef void openblas_end() noexcept
+cdef void openblas_wipe() noexcept

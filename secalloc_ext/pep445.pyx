@@ -1,0 +1,214 @@
+# cython: language_level=3
+"""Layer 5: Python's own objects on secret pages, of the threads that are in a scope (PEP 445).
+
+The hooks stand before Python's three allocators, from the first scope on and to the end of the process: there are blocks
+of ours to be freed at any time. Where a new block goes is the calling thread's matter, where a free or a realloc goes
+that of the block's address.
+"""
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcpy
+from secalloc_ext.cache cimport heap_t
+from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_owns, heap_realloc
+from secalloc_ext.heapobject cimport Heap, raise_error
+from secalloc_ext.prim cimport likely, wipe
+from secalloc_ext.residue cimport residue_wipe_all
+
+from _tracemalloc import is_tracing
+
+from secalloc_ext.errors import TooLateError
+
+cdef extern from "Python.h":
+    ctypedef enum PyMemAllocatorDomain:
+        PYMEM_DOMAIN_RAW
+        PYMEM_DOMAIN_MEM
+        PYMEM_DOMAIN_OBJ
+
+    ctypedef struct PyMemAllocatorEx:
+        void *ctx
+        void *(*malloc)(void *ctx, size_t size) noexcept nogil
+        void *(*calloc)(void *ctx, size_t count, size_t size) noexcept nogil
+        void *(*realloc)(void *ctx, void *p, size_t size) noexcept nogil
+        void (*free)(void *ctx, void *p) noexcept nogil
+
+    void PyMem_GetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator) nogil
+    void PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator) nogil
+
+cdef extern from *:
+    """
+    /* Of this module alone: all of the hooks are here. */
+    static _Thread_local void *scope_heap;   /* where the thread's new blocks go; NULL: it is in no scope */
+    static _Thread_local void *scope_inner;  /* its innermost Scope */
+    """
+    void *scope_heap
+    void *scope_inner
+
+cdef extern from "freelists.h":
+    ctypedef struct spares_t:
+        pass
+    void spares_take(spares_t *spares)
+    void spares_give(spares_t *spares)
+
+cdef enum:
+    DOMAINS = 3
+
+cdef PyMemAllocatorEx before[DOMAINS]   # what each hook stands before
+cdef bint is_installed = False
+cdef Heap objects = None                # of all scopes
+
+
+cdef void *hook_malloc(void *old, size_t size) noexcept nogil:
+    cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
+    if likely(scope_heap == NULL):
+        return next.malloc(next.ctx, size)
+    return heap_alloc(<heap_t *>scope_heap, size if size else 1, False)
+
+
+cdef void *hook_calloc(void *old, size_t count, size_t size) noexcept nogil:
+    cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
+    if likely(scope_heap == NULL):
+        return next.calloc(next.ctx, count, size)
+    if size != 0 and count > <size_t>-1 // size:
+        return NULL
+    return heap_alloc(<heap_t *>scope_heap, count * size if count * size else 1, False)
+
+
+cdef void *move_in(PyMemAllocatorEx *next, void *p, size_t size) noexcept nogil:
+    """In a scope, an ordinary block becomes a secret one. How big it was, only the old allocator knows: it lets it grow."""
+    cdef void *result = heap_alloc(<heap_t *>scope_heap, size if size else 1, False)
+    cdef void *grown
+    if result == NULL:
+        return NULL
+    grown = next.realloc(next.ctx, p, size)
+    if grown == NULL:
+        heap_free(result)
+        return NULL
+    memcpy(result, grown, size)
+    wipe(grown, size)
+    next.free(next.ctx, grown)
+    return result
+
+
+cdef void *hook_realloc(void *old, void *p, size_t size) noexcept nogil:
+    cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
+    if p == NULL:
+        return hook_malloc(old, size)
+    if heap_owns(p):
+        return heap_realloc(heap_around(p), p, size if size else 1, False)
+    if likely(scope_heap == NULL):
+        return next.realloc(next.ctx, p, size)
+    return move_in(next, p, size)
+
+
+cdef void hook_free(void *old, void *p) noexcept nogil:
+    cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
+    if heap_owns(p):
+        heap_free(p)
+    else:
+        next.free(next.ctx, p)
+
+
+cdef bint is_on_top() noexcept:
+    """Whether a new block comes to our hooks first."""
+    cdef PyMemAllocatorEx now
+    PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &now)
+    return now.malloc == hook_malloc
+
+
+def install():
+    """Put the hooks before Python's allocators, once and for good; makes the heap of all scopes.
+
+    Raises
+    ------
+    TooLateError : `tracemalloc` traces already: what it puts back when it stops knows nothing of the hooks
+    SecretMemoryUnavailable, MemlockLimitError : there is no secret memory
+    """
+    global is_installed, objects
+    cdef PyMemAllocatorEx hook
+    cdef PyMemAllocatorDomain domain
+    cdef heap_t *target
+    cdef void *first
+    if is_installed:
+        return
+    if is_tracing():
+        raise TooLateError(
+            "tracemalloc was started before the first scope: when it stopped, blocks of secret memory would be freed as "
+            "ordinary ones. Enter a scope before, or call secalloc.scope.install()")
+    if objects is None:
+        made = Heap("scope", on_fork="copy")
+        target = (<Heap>made).get()
+        first = heap_alloc(target, 1, False)  # whether there is secret memory, a scope could not say
+        if first == NULL:
+            raise_error(target, 1)
+        heap_free(first)
+        objects = made
+    for domain in (PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ):
+        PyMem_GetAllocator(domain, &before[<int>domain])
+        hook.ctx = &before[<int>domain]
+        hook.malloc = hook_malloc
+        hook.calloc = hook_calloc
+        hook.realloc = hook_realloc
+        hook.free = hook_free
+        PyMem_SetAllocator(domain, &hook)
+    is_installed = True
+
+
+def heap():
+    """The heap of all scopes, or None before the first."""
+    return objects
+
+
+def is_active():
+    """Whether the calling thread is in a scope."""
+    return scope_heap != NULL
+
+
+cdef class Scope:
+    """What the calling thread's objects are made of, from `__enter__` to `__exit__`, are secret pages."""
+    cdef readonly bint stack
+    cdef bint is_entered
+    cdef PyObject *outer
+    cdef spares_t spares
+
+    def __init__(self, *, stack=True):
+        if self.is_entered:
+            raise RuntimeError("this scope is entered")
+        self.stack = stack
+
+    def __enter__(self):
+        global scope_heap, scope_inner
+        if self.is_entered:
+            raise RuntimeError("this scope is entered already: each block needs its own")
+        install()
+        if not is_on_top() and not is_tracing():
+            raise RuntimeError("another allocator was put before secalloc's: a scope would cover nothing")
+        self.outer = <PyObject *>scope_inner
+        if self.outer == NULL:
+            spares_take(&self.spares)
+        self.is_entered = True
+        Py_INCREF(self)
+        scope_inner = <void *><PyObject *>self
+        scope_heap = objects.heap
+
+    def check(self):
+        """Raise unless this is what the calling thread has entered last."""
+        if scope_inner != <void *><PyObject *>self:
+            raise RuntimeError("a scope is left in another order or thread than it was entered in: nothing changes")
+
+    def __exit__(self, *exception):
+        global scope_heap, scope_inner
+        self.check()
+        cdef spares_t used
+        scope_inner = <void *>self.outer
+        self.is_entered = False
+        if self.outer == NULL:
+            scope_heap = NULL
+            spares_take(&used)          # what was freed in the scope, and is on a free list
+            spares_give(&self.spares)   # which is full then
+            spares_give(&used)          # so that these go back to the heap, which wipes them
+            if self.stack:
+                residue_wipe_all()
+        Py_DECREF(self)
+
+    def __reduce__(self):
+        raise TypeError("a scope cannot be pickled")

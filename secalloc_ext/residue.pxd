@@ -1,0 +1,1 @@
+cdef size_t residue_wipe_all() noexcept

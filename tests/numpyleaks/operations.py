@@ -1,0 +1,119 @@
+"""What is done with secret arrays, and the arrays.
+
+A new operation is a line in `OPERATIONS`. Its code is an expression of the names of `inputs`; `between` are expressions
+for what it is known to compute on the way, such as a cast: those are looked for as well.
+"""
+import os
+import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+
+import secalloc.numpy as snp
+
+N, ROWS = 4096, 160
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`code`: an expression. `why`: what keeps a copy, where one is left. `text`: its answer is told by its letters."""
+
+    group: str
+    code: str
+    why: str = ""
+    between: tuple[str, ...] = ()
+
+
+def inputs(heap):
+    """Fresh random arrays on secret pages, by name."""
+    names = {name: snp.random(N, heap=heap) for name in ("a", "b")}
+    names["m"], names["n"] = (snp.random((ROWS, ROWS), heap=heap) for _ in range(2))
+    names["s"] = snp.array(names["m"], heap=heap)  # symmetric, and positive definite
+    with snp.secure_arrays(heap):
+        for i in range(ROWS):
+            names["s"][i:, i] = names["s"][i, i:]
+            names["s"][i : i + 1, i : i + 1] += ROWS
+    names["f"] = snp.random(N, "f4", heap=heap)
+    names["c"] = snp.random(2 * N, heap=heap).view("c16")
+    names["i"] = snp.random(N, "i8", heap=heap)
+    names["u"] = snp.random(N, "u1", heap=heap)
+    return names
+
+
+def saved(write):
+    """Have a function write to a file's name; nothing of it is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(os.path.join(folder, "array"))
+
+
+def read_back(array, read):
+    """What a function reads from the name of a file with the array's bytes, which come there without a copy."""
+    with tempfile.NamedTemporaryFile() as file:
+        snp.save(file, array) if read is np.load else os.write(file.fileno(), memoryview(array).cast("B"))
+        file.flush()
+        return read(file.name)
+
+
+OBJECT = "numbers are Python objects: pymalloc's pools, not wiped when freed"
+TEXT = "text is a Python object"
+MALLOC = "scratch of malloc, not wiped when freed"
+BLAS = "BLAS packs blocks of its arguments into buffers that it keeps"
+STACK = "left on the stack"
+STDIO = "a buffer of the C library's stdio"
+_LINES = (
+    # arithmetic
+    ("arithmetic", "a + b"), ("arithmetic", "a * 2 + 1"), ("arithmetic", "a - b * b"), ("arithmetic", "a / b"),
+    ("arithmetic", "a ** 3"), ("arithmetic", "np.sqrt(a)"), ("arithmetic", "np.exp(a)"), ("arithmetic", "np.sin(a)"),
+    ("arithmetic", "np.log1p(a)"), ("arithmetic", "np.maximum(a, b)"), ("arithmetic", "i ^ 12345"),
+    ("arithmetic", "np.add(a, b, out=b.copy())"), ("arithmetic", "a[::-1] + b[::2].repeat(2)"),
+    ("arithmetic", "m + a[:ROWS]"), ("arithmetic", "m + m.T", MALLOC), ("arithmetic", "c * c"), ("arithmetic", "np.clip(a, .25, .75)"),
+    # casts
+    ("casts", "a.astype('f4')"), ("casts", "f.astype('f8')"), ("casts", "a.astype('c16')"),
+    ("casts", "f + a", MALLOC, ("f.astype('f8')",)), ("casts", "np.add(f, f, dtype='f8')", MALLOC, ("f.astype('f8')",)),
+    ("casts", "a.astype('>f8')"), ("casts", "a.astype('>f8') + 1", MALLOC, ("a + 1",)),
+    ("casts", "np.multiply(a, a, out=np.empty(N, 'f4'), casting='same_kind')", MALLOC, ("a * a",)),
+    ("casts", "a.astype('S24')", TEXT), ("casts", "np.frombuffer(a.tobytes())", TEXT),
+    # sorts and searches
+    ("sorts", "np.sort(a)"), ("sorts", "np.sort(a, kind='stable')", MALLOC), ("sorts", "np.sort(u, kind='stable')"),
+    ("sorts", "np.sort(i, kind='stable')", MALLOC), ("sorts", "np.sort(m, axis=0)", MALLOC),
+    ("sorts", "np.argsort(a)"), ("sorts", "np.partition(a, N // 2)"), ("sorts", "np.unique(a)"),
+    ("sorts", "np.median(a)", OBJECT), ("sorts", "np.searchsorted(np.sort(a), b)"), ("sorts", "np.lexsort((a, b))"),
+    ("sorts", "np.percentile(a, [10, 50, 90])", OBJECT),
+    # reductions
+    ("reductions", "a.sum()", OBJECT), ("reductions", "m.sum(axis=0)"), ("reductions", "np.cumsum(a)"),
+    ("reductions", "a.std()", OBJECT), ("reductions", "m.mean(axis=1)"), ("reductions", "f.sum(dtype='f8')", OBJECT),
+    ("reductions", "a.max()", OBJECT), ("reductions", "np.add.reduceat(a, [0, 100, 1000])"),
+    ("reductions", "np.histogram(a, 16)[0]", OBJECT),
+    # indexing
+    ("indexing", "a[np.arange(0, N, 3)]"), ("indexing", "a[a > .5]"), ("indexing", "np.where(a > .5, a, b)"),
+    ("indexing", "np.take(m, [5, 3, 1], axis=0)"), ("indexing", "a[7]", OBJECT), ("indexing", "a.item(7)", OBJECT),
+    ("indexing", "m.T.copy()"), ("indexing", "m[::2, ::-1].ravel()"), ("indexing", "np.roll(a, 100)"),
+    ("indexing", "np.copyto(np.empty(N), a)"),
+    # linear algebra
+    ("linear algebra", "m @ n", BLAS), ("linear algebra", "m @ a[:ROWS]", BLAS), ("linear algebra", "np.dot(a, b)", OBJECT),
+    ("linear algebra", "np.einsum('ij,jk->ik', m, n)", BLAS), ("linear algebra", "np.einsum('ij,ij->i', m, n)"),
+    ("linear algebra", "np.einsum('ij,jk,kl->il', m, n, m, optimize=True)", BLAS), ("linear algebra", "np.outer(a[:90], b[:90])"),
+    ("linear algebra", "i[:ROWS] @ i.view('u4')[:ROWS]", OBJECT), ("linear algebra", "np.linalg.solve(m, a[:ROWS])", BLAS),
+    ("linear algebra", "np.linalg.inv(m)", BLAS), ("linear algebra", "np.linalg.cholesky(s)", BLAS),
+    ("linear algebra", "np.linalg.svd(m)", BLAS), ("linear algebra", "np.linalg.eigh(s)", BLAS),
+    ("linear algebra", "np.linalg.qr(m)", BLAS), ("linear algebra", "np.linalg.det(m)", BLAS),
+    ("linear algebra", "np.linalg.lstsq(m, a[:ROWS], rcond=None)", BLAS), ("linear algebra", "np.linalg.norm(a)", OBJECT),
+    # transforms
+    ("transforms", "np.fft.fft(c)", MALLOC), ("transforms", "np.fft.rfft(a)", MALLOC), ("transforms", "np.fft.fft2(m)", MALLOC),
+    ("transforms", "np.fft.irfft(c[:N // 2 + 1])", MALLOC), ("transforms", "np.fft.fft(c[:4093])", MALLOC),
+    ("transforms", "np.convolve(a[:500], b[:50])"), ("transforms", "np.interp(a, np.sort(b), b)", MALLOC),
+    # put together
+    ("put together", "np.concatenate([a, b])"), ("put together", "np.stack([m, n], axis=-1)"),
+    ("put together", "np.tile(a[:100], 10)"), ("put together", "np.pad(m, 3)"), ("put together", "np.meshgrid(a[:50], b[:50])"),
+    ("put together", "np.array([a[:100], b[:100]])"), ("put together", "np.vectorize(lambda x: x * 3)(a)", OBJECT),
+    # in and out
+    ("in and out", "saved(lambda path: np.save(path, a))", STDIO), ("in and out", "saved(lambda path: snp.save(path, a))"),
+    ("in and out", "saved(lambda path: a.tofile(path))", STDIO), ("in and out", "saved(lambda path: np.savez(path, a=a))", TEXT),
+    ("in and out", "read_back(a, np.fromfile)", STDIO), ("in and out", "read_back(a, snp.fromfile)"),
+    ("in and out", "read_back(a, np.load)", STDIO), ("in and out", "read_back(a, snp.load)"),
+    ("in and out", "saved(lambda path: np.savetxt(path, a))", TEXT, ("'\\n'.join('%.18e' % x for x in a)",)),
+    ("in and out", "a.tolist()", OBJECT), ("in and out", "a.tobytes()", TEXT), ("in and out", "str(a)", TEXT),
+    ("in and out", "repr(m)", TEXT), ("in and out", "np.array2string(a, threshold=N)", TEXT),
+    ("in and out", "np.copy(memoryview(a))"),
+)  # fmt: skip
+OPERATIONS = {line[1]: Operation(*line) for line in _LINES}
