@@ -1,7 +1,7 @@
 """Looks through the memory of a process for needles: every mapping that its process may read.
 
 Run from another process than the one looked through, which would find its own needles. A page that cannot be read (of
-secret memory, or not there) is stepped over.
+secret memory, or not there) is stepped over, as is one of a private mapping that was never written.
 """
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ __all__ = ["PAGE", "Area", "Hit", "areas", "fragments", "hits", "runs"]
 
 CHUNK = 1 << 22  # bytes read at once
 PAGE = mmap.PAGESIZE
-PRESENT_OR_SWAPPED = 0b11000000  # of the highest byte of an entry of pagemap
+# By the highest byte of their entries in pagemap: present or swapped, and no page of a file.
+OWN_PAGES = re.compile(b"[" + re.escape(bytes(byte for byte in range(256) if byte & 0b11000000 and not byte & 0b00100000)) + b"]+")
 NOT_MEMORY = ("[vvar]", "[vsyscall]", "[vvar_vclock]")
 
 
 class Area(NamedTuple):
-    """One mapping that its process may read: first address, address behind it, and "[heap]", a file, or ""."""
+    """One mapping that its process may read: first address, address behind it, and "[heap]", a file, or "". `private`: it
+    shares no page that was written with others."""
 
     first: int
     end: int
     name: str
-
-    @property
-    def is_anonymous(self) -> bool:
-        return not self.name or self.name == "[heap]" or self.name.startswith("[stack")
+    private: bool
 
 
 class Hit(NamedTuple):
@@ -44,20 +43,20 @@ class Hit(NamedTuple):
 
 def areas(pid: int) -> Iterator[Area]:
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S* \S+ \S+ \S+\s*(.*)", line)
-        if match and match[3] not in NOT_MEMORY:
-            yield Area(int(match[1], 16), int(match[2], 16), match[3])
+        match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r..([ps]) \S+ \S+ \S+\s*(.*)", line)
+        if match and match[4] not in NOT_MEMORY:
+            yield Area(int(match[1], 16), int(match[2], 16), match[4], match[3] == "p")
 
 
 def _touched(pid: int, area: Area) -> list[tuple[int, int]]:
-    """The parts of an anonymous mapping that ever had a page, here or in swap; all others read as zeros.
+    """The parts of a private mapping that were ever written, here or in swap; all others are zeros, or as in the file.
 
     See proc(5): /proc/pid/pagemap.
     """
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
         entries = os.pread(file.fileno(), (area.end - area.first) // PAGE * 8, area.first // PAGE * 8)
     found: list[tuple[int, int]] = []
-    for match in re.finditer(rb"[^\0]+", bytes(entry & PRESENT_OR_SWAPPED for entry in entries[7::8])):
+    for match in re.finditer(OWN_PAGES, entries[7::8]):
         found.append((area.first + match.start() * PAGE, area.first + match.end() * PAGE))
     return found
 
@@ -127,7 +126,7 @@ def _found(pid: int, find: Callable[[bytes], Iterable[tuple[int, str]]], overlap
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:
         for area in areas(pid):
-            for first, end in _touched(pid, area) if area.is_anonymous else [(area.first, area.end)]:
+            for first, end in _touched(pid, area) if area.private else [(area.first, area.end)]:
                 for start, data in runs(first, end, lambda address, size: os.pread(fd, size, address), overlap):
                     for offset, name in find(data):
                         found[name, start + offset] = area.name

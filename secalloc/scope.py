@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from secalloc.stepping import decorated
@@ -62,7 +62,7 @@ class scope(Scope):
     Memory of a scope that is used up is a MemoryError, never ordinary memory. A forked child has copies of its own.
     """
 
-    __slots__ = ("_arrays", "_numpy")
+    __slots__ = ("_numpy",)
 
     @overload
     def __new__(cls, function: Callable[P, R], /) -> Callable[P, R]: ...  # type: ignore[misc]
@@ -85,21 +85,11 @@ class scope(Scope):
             raise RuntimeError(
                 "a scope around a yield or an await would stay in effect for whoever runs meanwhile: decorate the function")
         super().__enter__()
-        self._arrays = None
         if self._numpy or (self._numpy is None and "numpy" in sys.modules):
             from secalloc_ext.nep49 import SecureArrays
 
-            self._arrays = SecureArrays(pep445.heap())
-            self._arrays.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        self.check()
-        if self._arrays is not None:
-            self._arrays.__exit__(kind, value, traceback)
-            self._arrays = None
-        super().__exit__(kind, value, traceback)
+            self.arrays = SecureArrays(pep445.heap())
+            self.arrays.__enter__()
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         named = {"numpy": self._numpy, "stack": self.stack}

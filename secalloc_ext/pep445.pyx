@@ -166,6 +166,7 @@ def is_active():
 cdef class Scope:
     """What the calling thread's objects are made of, from `__enter__` to `__exit__`, are secret pages."""
     cdef readonly bint stack
+    cdef public object arrays    # what is to be left with the scope, or None
     cdef bint is_entered
     cdef PyObject *outer
     cdef spares_t spares
@@ -190,14 +191,14 @@ cdef class Scope:
         scope_inner = <void *><PyObject *>self
         scope_heap = objects.heap
 
-    def check(self):
-        """Raise unless this is what the calling thread has entered last."""
+    def __exit__(self, kind, value, traceback):
+        """In as few frames as can be: what lies between their variables nobody can wipe."""
+        global scope_heap, scope_inner
         if scope_inner != <void *><PyObject *>self:
             raise RuntimeError("a scope is left in another order or thread than it was entered in: nothing changes")
-
-    def __exit__(self, *exception):
-        global scope_heap, scope_inner
-        self.check()
+        if self.arrays is not None:
+            self.arrays.__exit__(kind, value, traceback)
+            self.arrays = None
         cdef spares_t used
         scope_inner = <void *>self.outer
         self.is_entered = False

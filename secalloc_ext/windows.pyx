@@ -5,6 +5,7 @@ A copy may be in pieces, each of them in an order of its own: a block of a matri
 a buffer. So what is looked for is every window of `width` bytes of a secret, however many they are: one load, one
 multiplication and one bit for each byte looked at, and a hash table where that bit is set.
 """
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
@@ -34,6 +35,7 @@ cdef bint is_telling(const unsigned char *window, size_t width) noexcept nogil:
     return distinct >= DISTINCT_MIN
 
 
+@cython.final
 cdef class Windows:
     """All windows of some secrets, to be looked for together.
 
@@ -99,12 +101,9 @@ cdef class Windows:
         self.which[place] = index
         self.count += 1
 
-    cdef int at(self, const unsigned char *here) noexcept nogil:
+    cdef int at(self, const unsigned char *here, uint64_t hashed) noexcept nogil:
         """Which secret has a window that lies here; -1: none."""
-        cdef uint64_t hashed = hash_of(here), bit = hashed >> (64 - FILTER_BITS)
         cdef uint64_t place = hashed >> self.table_shift, mask = (<uint64_t>1 << (64 - self.table_shift)) - 1
-        if not (self.filter[bit >> 6] >> (bit & 63)) & 1:
-            return -1
         while self.table[place] != NULL:
             if memcmp(self.table[place], here, self.width) == 0:
                 return <int>self.which[place]
@@ -116,6 +115,8 @@ cdef class Windows:
         cdef const unsigned char[::1] view = data
         cdef size_t size = <size_t>view.shape[0], i
         cdef const unsigned char *first
+        cdef const uint64_t *filter = self.filter
+        cdef uint64_t hashed, bit
         cdef int index
         found = []
         if size < self.width:
@@ -123,8 +124,11 @@ cdef class Windows:
         first = &view[0]
         with nogil:
             for i in range(size - self.width + 1):
-                index = self.at(first + i)
-                if index >= 0:
-                    with gil:
-                        found.append((i, index))
+                hashed = hash_of(first + i)
+                bit = hashed >> (64 - FILTER_BITS)
+                if (filter[bit >> 6] >> (bit & 63)) & 1:
+                    index = self.at(first + i, hashed)
+                    if index >= 0:
+                        with gil:
+                            found.append((i, index))
         return found

@@ -1,14 +1,11 @@
-"""`secure_arrays(scrub=True)`: what C libraries leave behind in a block is wiped. And docs/NUMPY.md, held against it."""
+"""`secure_arrays(scrub=True)`: what C libraries leave behind in a block is wiped."""
 import ctypes
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpyleaks import report
-from numpyleaks.measuring import MODES, MOMENTS, measured
-from numpyleaks.operations import OPERATIONS
+from leaktable.measuring import measured
+from numpyleaks import operations
 from support.children import succeed
 from support.compiler import shared_library
 from support.threads import in_threads
@@ -28,9 +25,9 @@ CLOSED = {
 @pytest.mark.parametrize("name", CLOSED)
 def test_what_the_handler_alone_leaves_is_wiped(name):
     """The control is the same without: twice, as what is freed may be overwritten by chance."""
-    left = measured(name, "handler")["after"] or measured(name, "handler")["after"]
+    left = measured(operations, name, "handler")["after"] or measured(operations, name, "handler")["after"]
     assert left, "the handler alone left nothing to wipe"
-    assert measured(name, "scrub") == {"live": {}, "after": {}}
+    assert measured(operations, name, "scrub") == {"live": {}, "after": {}}
 
 
 def test_memory_that_is_freed_in_the_block_is_overwritten_and_behind_it_is_not():
@@ -138,42 +135,3 @@ def test_a_decorated_function_is_scrubbed_at_each_call():
     before = openblas_threads()
     assert work() in (1, None)
     assert openblas_threads() == before
-
-
-# --- docs/NUMPY.md ---
-
-
-def test_the_document_is_what_was_measured():
-    assert report.DOCS.read_text() == report.document(report.measurements())
-
-
-def test_the_measurements_are_of_every_operation_and_python():
-    measurements = report.measurements()
-    assert list(measurements) == ["3.11", "3.12", "3.13", "3.14", "3.15"]
-    for each in measurements.values():
-        assert list(each["operations"]) == list(OPERATIONS)
-        assert len(OPERATIONS) >= 60
-        for found in each["operations"].values():
-            assert list(found) == list(MODES)
-            assert all(list(each) == list(MOMENTS) for each in found.values())
-            assert found["ordinary"]["live"], "the control found nothing"
-
-
-def test_a_row_that_is_measured_anew_is_as_the_document_says():
-    """Where the document says clean; what leaks there may be overwritten by chance."""
-    measurements = report.measurements()
-    for name in ("a * 2 + 1", "np.exp(a)", "np.concatenate([a, b])", "saved(lambda path: snp.save(path, a))"):
-        for mode in MODES[1:]:
-            assert report.cells(name, mode, measurements) == "clean"
-            assert measured(name, mode) == {"live": {}, "after": {}}
-    assert measured("a.tolist()", "handler")["live"], "the control found nothing"
-
-
-def test_the_command_prints_the_rows_of_a_word_and_writes_nothing(capsys):
-    from numpyleaks.__main__ import main
-
-    before = report.DOCS.stat().st_mtime_ns, sorted(os.listdir(report.MEASURED))
-    main("np.exp(")
-    assert capsys.readouterr().out.startswith("np.exp(a) | ordinary: input, result")
-    assert (report.DOCS.stat().st_mtime_ns, sorted(os.listdir(report.MEASURED))) == before
-    assert json.loads((report.MEASURED / before[1][0]).read_text())["numpy"]

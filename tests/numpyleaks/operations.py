@@ -1,27 +1,56 @@
-"""What is done with secret arrays, and the arrays.
+"""What is done with secret arrays, and the arrays: a subject of `leaktable`.
 
-A new operation is a line in `OPERATIONS`. Its code is an expression of the names of `inputs`; `between` are expressions
-for what it is known to compute on the way, such as a cast: those are looked for as well.
+A new operation is a line in `OPERATIONS`. Its code is an expression of the names of `inputs`.
 """
+import ast
+import contextlib
 import os
+import platform
 import tempfile
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from leaktable import Operation
 
 import secalloc.numpy as snp
+from secalloc import scope
+from secalloc.numpy import secure_arrays
+from secalloc_ext.windows import Windows
 
+FOLDER = Path(__file__).resolve().parent
+DOCS = FOLDER.parent.parent / "docs" / "NUMPY.md"
+WARM = True  # numpy loads much at a first call
 N, ROWS = 4096, 160
+TEXT_BYTES, INDICES_BYTES = 16, 32  # of text, and of small numbers, that nothing else is likely to have
+DTYPES = {"f": "f4", "c": "c16", "i": "i8", "u": "u1"}  # all others are float64
+MATRICES = ("m", "n", "s")
 
 
-@dataclass(frozen=True)
-class Operation:
-    """`code`: an expression. `why`: what keeps a copy, where one is left. `text`: its answer is told by its letters."""
+class both(contextlib.ExitStack):
+    """Two blocks at once."""
 
-    group: str
-    code: str
-    why: str = ""
-    between: tuple[str, ...] = ()
+    def __init__(self, *blocks):
+        super().__init__()
+        self.blocks = blocks
+
+    def __enter__(self):
+        for block in self.blocks:
+            self.enter_context(block)
+
+
+BLOCKS = {
+    "ordinary": lambda heap: contextlib.nullcontext(),
+    "handler": secure_arrays,
+    "scrub": lambda heap: secure_arrays(heap, scrub=True),
+    "scope": lambda heap: scope(),
+    "both": lambda heap: both(secure_arrays(heap, scrub=True), scope()),
+}
+TITLES = {"ordinary": "ordinary arrays", "handler": "`secure_arrays()`", "scrub": "`scrub=True`", "scope": "`scope()`",
+          "both": "`scope()` and `scrub=True`"}  # fmt: skip
+
+
+def versions():
+    return f"{platform.python_version()}, numpy {np.__version__}"
 
 
 def inputs(heap):
@@ -38,6 +67,71 @@ def inputs(heap):
     names["i"] = snp.random(N, "i8", heap=heap)
     names["u"] = snp.random(N, "u1", heap=heap)
     return names
+
+
+def ordinary(arrays):
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+def names(operation, arrays):
+    return globals() | arrays
+
+
+def coded(array, heap):
+    data = array.reshape(-1).view("u1")
+    pad = snp.random(data.size, "u1", heap=heap)
+    result = snp.empty(data.size, "u1", heap=heap)
+    np.bitwise_xor(data, pad, out=result)
+    return pad, result
+
+
+def rebuilt(name, data):
+    array = np.frombuffer(data, DTYPES.get(name, "f8")).copy()
+    return array.reshape(ROWS, ROWS) if name in MATRICES else array
+
+
+# --- what is looked for ---
+
+
+def forms_of(kind, value):
+    """Of a value: its bytes, the width of a window of them, and the step between two."""
+    if isinstance(value, str | bytes):
+        data = value.encode() if isinstance(value, str) else value
+        return [(kind, data, TEXT_BYTES, 1)] if len(data) >= TEXT_BYTES else []
+    if value is None:
+        return []
+    if isinstance(value, tuple | list) and not isinstance(value[0], float):
+        return [form for each in value for form in forms_of(kind, each)]
+    array = np.asarray(value)
+    width, step = 8, min(array.dtype.itemsize, 8)
+    if array.dtype.kind == "S":
+        width, step = TEXT_BYTES, 1
+    elif array.dtype.kind == "i" and np.abs(array.astype("f8")).max(initial=0) < 2.0**40:
+        width = INDICES_BYTES
+    data = array.tobytes()
+    try:
+        Windows([data], width, step)
+    except ValueError:  # sorted bytes, truth values, two numbers: they may be anybody's
+        return []
+    return [(kind, data, width, step)]
+
+
+def forms(operation, arrays):
+    """The arrays that the operation names, its answer, and what is computed on the way."""
+    used = {node.id for node in ast.walk(ast.parse(operation.code)) if isinstance(node, ast.Name)}
+    found = [form for name in arrays if name in used for form in forms_of("input", arrays[name])]
+    found += forms_of("result", eval(operation.code, names(operation, arrays)))
+    for expression in operation.between:
+        found += forms_of("between", eval(expression, names(operation, arrays)))
+    return found
+
+
+def kept(operation, wanted):
+    """The kinds that the control is to find."""
+    return {form[0] for form in wanted} - {"between"}
+
+
+# --- what is done ---
 
 
 def saved(write):
@@ -72,7 +166,7 @@ _LINES = (
     ("casts", "f + a", MALLOC, ("f.astype('f8')",)), ("casts", "np.add(f, f, dtype='f8')", MALLOC, ("f.astype('f8')",)),
     ("casts", "a.astype('>f8')"), ("casts", "a.astype('>f8') + 1", MALLOC, ("a + 1",)),
     ("casts", "np.multiply(a, a, out=np.empty(N, 'f4'), casting='same_kind')", MALLOC, ("a * a",)),
-    ("casts", "a.astype('S24')", TEXT), ("casts", "np.frombuffer(a.tobytes())", TEXT),
+    ("casts", "a.astype('S24')", "numpy keeps the digits of its last number in a static buffer"), ("casts", "np.frombuffer(a.tobytes())", TEXT),
     # sorts and searches
     ("sorts", "np.sort(a)"), ("sorts", "np.sort(a, kind='stable')", MALLOC), ("sorts", "np.sort(u, kind='stable')"),
     ("sorts", "np.sort(i, kind='stable')", MALLOC), ("sorts", "np.sort(m, axis=0)", MALLOC),
