@@ -109,6 +109,41 @@ def check(as_json: bool, reserve: str | None) -> None:
     sys.exit(0 if usable(rows) else 1)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--stdin", "by", flag_value="stdin", default="stdin", help="Feed the secret on standard input. The default.")
+@click.option("--env", "by", flag_value="env", help="Give it in the environment variable NAME.")
+@click.option("--file", "by", flag_value="file", help="In a file, whose path is in NAME, and {} in the command.")
+@click.option("--name", default="SECRET", show_default=True, help="The environment variable.")
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def leaks(by: str, name: str, as_json: bool, command: tuple[str, ...]) -> None:
+    """Run COMMAND with a secret made for it, and tell what it has of it in ordinary memory when it ends.
+
+    Before, a program that keeps a copy is looked through as a control. Exits with 0 if nothing was found, with 1 if something
+    was, with 2 if the program failed or nothing can be said.
+    """
+    from dataclasses import asdict
+
+    from secalloc.leaks import Blind, control, program
+
+    try:
+        control()
+        ended = program(list(command), by=by, name=name)
+    except (Blind, OSError) as error:
+        print(f"secalloc leaks: {error}", file=sys.stderr)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps({"status": ended.status, "leaks": [asdict(leak) for leak in ended.leaks]}, indent=2))
+    elif ended.leaks:
+        rows = [[Cell(leak.form), Cell(leak.area), Cell(str(leak.parts))] for leak in ended.leaks]
+        print_table("the secret, at exit", ("form", "where", "places"), rows)
+    else:
+        click.echo("nothing of the secret was found at exit; the control was")
+    if ended.status != 0:
+        print(f"secalloc leaks: the command ended with {ended.status}", file=sys.stderr)
+    sys.exit(2 if ended.status != 0 else 1 if ended.leaks else 0)
+
+
 @main.command()
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="bench", show_default=True,
               help="Folder for bench.json, RESULTS.md and the plots.")  # fmt: skip

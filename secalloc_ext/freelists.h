@@ -55,4 +55,14 @@ __attribute__((noinline, unused)) static void spares_give(spares_t *spares)
 #endif
 }
 
+/* The lists are filled with what was kept, and what is on them now is given back, which is wiped then. Not inlined: its array
+ * would lie in the frame of the caller, who wipes only what is below. */
+__attribute__((noinline, unused)) static void spares_exchange(spares_t *spares)
+{
+    spares_t used;
+    spares_take(&used);
+    spares_give(spares);
+    spares_give(&used);
+}
+
 #endif

@@ -47,7 +47,7 @@ cdef extern from "freelists.h":
     ctypedef struct spares_t:
         pass
     void spares_take(spares_t *spares)
-    void spares_give(spares_t *spares)
+    void spares_exchange(spares_t *spares)
 
 cdef enum:
     DOMAINS = 3
@@ -199,14 +199,11 @@ cdef class Scope:
         if self.arrays is not None:
             self.arrays.__exit__(kind, value, traceback)
             self.arrays = None
-        cdef spares_t used
         scope_inner = <void *>self.outer
         self.is_entered = False
         if self.outer == NULL:
             scope_heap = NULL
-            spares_take(&used)          # what was freed in the scope, and is on a free list
-            spares_give(&self.spares)   # which is full then
-            spares_give(&used)          # so that these go back to the heap, which wipes them
+            spares_exchange(&self.spares)
             if self.stack:
                 residue_wipe_all()
         Py_DECREF(self)

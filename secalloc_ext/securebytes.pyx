@@ -27,6 +27,9 @@ from secalloc_ext.prim cimport bytes_equal_constant_time
 from secalloc_ext.sources cimport (
     filled_t, source_buffer, source_hex, source_random, source_taken, source_text, source_zeros)
 
+cdef extern from "residue.h" nogil:
+    void residue_clear_vectors() noexcept
+
 cdef extern from "Python.h":
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     ctypedef object (*vectorcallfunc)(PyObject *called, PyObject *const *arguments, size_t count, PyObject *names)
@@ -85,6 +88,7 @@ cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded):
         heap_free(slot.data)
         raise
     hold(self, slot, heap, guarded)
+    residue_clear_vectors()  # it was copied through them, and a first call of a library's function saves them on the stack
     return self
 
 

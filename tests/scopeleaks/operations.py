@@ -113,10 +113,11 @@ def forms_of_number(kind, number):
     return [(kind, limbs(number), 8, 4), (kind, words(number), 8, 8)] if number >> 60 else []
 
 
-def forms_of_result(value):
+def forms_of_result(value, known):
+    """Of text, if the secret is not in it as it is, which is looked for; what is around it may be anywhere."""
     if isinstance(value, str | bytes | bytearray):
         text = value.encode() if isinstance(value, str) else bytes(value)
-        return [("result", text, 12, 1)]
+        return [] if any(secret in text for secret in known) else [("result", text, 12, 1)]
     if isinstance(value, bool):
         return []
     if isinstance(value, int):
@@ -124,9 +125,9 @@ def forms_of_result(value):
     if isinstance(value, float):
         return [("result", struct.pack("<d", value), 8, 8)]
     if isinstance(value, list | tuple):
-        return [form for each in value for form in forms_of_result(each)]
+        return [form for each in value for form in forms_of_result(each, known)]
     if isinstance(value, dict):
-        return [form for each in value.values() for form in forms_of_result(each)]
+        return [form for each in value.values() for form in forms_of_result(each, known)]
     return []
 
 
@@ -152,7 +153,7 @@ def forms(operation, secrets):
     if "real" in given:
         number = struct.unpack("<d", real)[0]
         found += [("secret", real, 8, 1), ("secret", repr(number).encode()[2:], 14, 1)]
-    found += forms_of_result(eval(operation.code, names(operation, secrets)))
+    found += forms_of_result(eval(operation.code, names(operation, secrets)), (letters, digits))
     return [form for form in found if is_telling(form)]
 
 
@@ -178,7 +179,7 @@ _LINES = (
     ("str", "text.zfill(80)"), ("str", "text.center(90)"), ("str", "text.encode()"), ("str", "text.encode('utf-16')"),
     ("str", "text.translate({97: 'xyz'})"), ("str", "text.casefold()"), ("str", "repr(text)"), ("str", "text + '\\u20ac'"),
     ("str", "text + '\\U0001f511'"), ("str", "text.partition('b')"), ("str", "text.splitlines()"), ("str", "text * 3"),
-    ("str", "{text: 1}[text]"), ("str", "hash(text)"), ("str", "sorted(text)"), ("str", "text == text[:-1] + 'x'"),
+    ("str", "{text: 1}[text]"), ("str", "hash(text) and None"), ("str", "sorted(text)"), ("str", "text == text[:-1] + 'x'"),
     ("str", "unicodedata.normalize('NFKD', text + '\\xe9')"), ("str", "text.isidentifier()"), ("str", "sys.intern(text[1:])"),
     ("str", "string.Template('$a').substitute(a=text)"), ("str", "textwrap.fill(text, 20)"), ("str", "ascii(text + '\\xe9')"),
     # bytes

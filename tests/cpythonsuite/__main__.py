@@ -1,0 +1,66 @@
+"""CPython's own tests with the hooks of `scope` in place: `python tests/cpythonsuite [--whole | TEST...]`.
+
+Runs each of them three times, each in a process of its own: as they are, with the hooks and no scope, and with the process's
+threads in a scope from beginning to end. Prints what each came to, and exits with 0 if the same tests failed.
+
+The quick half is what has to do with memory; --whole is all that the scope is to hold up under. An interpreter without its
+tests cannot run any: Debian has them in a package of their own.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+QUICK = ("test_bytes", "test_dict", "test_list", "test_set", "test_float", "test_json", "test_gc", "test_weakref",
+         "test_generators", "test_coroutines", "test_threading")  # fmt: skip
+WHOLE = (*QUICK, "test_unicode", "test_str", "test_re", "test_int", "test_long", "test_pickle", "test_asyncio", "test_io",
+         "test_socket", "test_hashlib", "test_ssl", "test_subprocess", "test_fork1")  # fmt: skip
+MODES = ("plain", "hooks", "scope")
+TIMEOUT_SECONDS = 600  # of one file
+RESULT = re.compile(r"^(?:\S+ +\S+ +)?\[?[ \d/:]*\]? ?(test_\S+) (?:failed|crashed)", re.M)
+
+
+def shipped(names: tuple[str, ...]) -> list[str]:
+    """Those that this interpreter has."""
+    return [name for name in names if find_spec(f"test.{name}") is not None]
+
+
+def run(names: list[str], mode: str) -> tuple[str, set[str]]:
+    """What it came to, in a line, and the names of the tests that failed: "test_x.Class.test" or a whole file."""
+    starter = Path(__file__).with_name("starter.py")
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-P", starter, mode, "-u", "none", "--timeout", str(TIMEOUT_SECONDS), "-v", *names],
+            cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": folder},
+        )  # fmt: skip
+    output = done.stdout + done.stderr
+    failed = set(re.findall(r"^(?:FAIL|ERROR): (.*)$", output, re.M))
+    counts = [int(count) for count in re.findall(r"^Ran (\d+) tests? in", output, re.M)]
+    if not counts:
+        sys.exit(f"CPython's tests did not run ({mode}): {done.returncode}\n{output[-4000:]}")
+    if done.returncode not in (0, 2, 3) or len(counts) < len(names) - output.count(" skipped") - 1:
+        failed.add(f"the run itself: it ended with {done.returncode} after {len(counts)} files: {output[-1000:]}")
+    return f"{sum(counts)} tests in {len(counts)} files, {len(failed)} failed", failed
+
+
+def main(names: tuple[str, ...]) -> int:
+    there = shipped(names)
+    if not there:
+        sys.exit(f"Python {sys.version.split()[0]} has not got its own tests")
+    results = {}
+    for mode in MODES:
+        told, results[mode] = run(there, mode)
+        print(f"Python {sys.version.split()[0]}, {mode}: {told}", flush=True)
+    different = {mode: results[mode] - results["plain"] for mode in MODES[1:]}
+    for mode, failed in different.items():
+        for name in sorted(failed):
+            print(f"fails with {mode} only:", name)
+    return 1 if any(different.values()) else 0
+
+
+if __name__ == "__main__":
+    given = tuple(sys.argv[1:])
+    sys.exit(main(WHOLE if given == ("--whole",) else given or QUICK))
