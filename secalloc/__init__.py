@@ -1,7 +1,8 @@
 """Secret memory for Python.
 
 `SecureBytes` holds bytes on pages that the kernel hides from every other process, `secalloc.numpy` does so for arrays,
-`scope` has Python's own objects there for a while, `Heap` is an allocator of such pages of one's own. See README.md for what that protects from, and what not.
+`scope` has Python's own objects there for a while, `Heap` is an allocator of such pages of one's own. See README.md
+for what that protects from, and what not.
 """
 from secalloc.scope import scope
 from secalloc_ext.errors import (

@@ -110,7 +110,8 @@ def check(as_json: bool, reserve: str | None) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--stdin", "by", flag_value="stdin", default="stdin", help="Feed the secret on standard input. The default.")
+@click.option("--stdin", "by", flag_value="stdin", default="stdin",
+              help="Feed the secret on standard input. The default.")  # fmt: skip
 @click.option("--env", "by", flag_value="env", help="Give it in the environment variable NAME.")
 @click.option("--file", "by", flag_value="file", help="In a file, whose path is in NAME, and {} in the command.")
 @click.option("--name", default="SECRET", show_default=True, help="The environment variable.")
@@ -119,8 +120,8 @@ def check(as_json: bool, reserve: str | None) -> None:
 def leaks(by: str, name: str, as_json: bool, command: tuple[str, ...]) -> None:
     """Run COMMAND with a secret made for it, and tell what it has of it in ordinary memory when it ends.
 
-    Before, a program that keeps a copy is looked through as a control. Exits with 0 if nothing was found, with 1 if something
-    was, with 2 if the program failed or nothing can be said.
+    Before, a program that keeps a copy is looked through as a control. Exits with 0 if nothing was found, with 1 if
+    something was, with 2 if the program failed or nothing can be said.
     """
     from dataclasses import asdict
 

@@ -1,11 +1,12 @@
 """Leak scans: what a program has of its secrets in ordinary memory, as another process sees it.
 
 In a program, `scan` has its own memory searched for the secrets it is given; in tests, the fixture ``leak_scan`` does;
-``secalloc leaks -- COMMAND`` feeds any program a secret made for it, and searches its memory when it ends. Where something
-is found is told, never what. Each scan has a control, a second secret with an ordinary copy, which must be found.
+``secalloc leaks -- COMMAND`` feeds any program a secret made for it, and searches its memory when it ends. Where
+something is found is told, never what. Each scan has a control, a second secret with an ordinary copy, which must be
+found.
 
-A secret is looked for in parts, in the forms that programs give it: as it is, in base64 and hex, in the wider kinds of str,
-as the digits of an int. What is encrypted, compressed or split into single characters is not found.
+A secret is looked for in parts, in the forms that programs give it: as it is, in base64 and hex, in the wider kinds
+of str, as the digits of an int. What is encrypted, compressed or split into single characters is not found.
 
 As a program (``python -m secalloc.leaks PID``) it is the one that looks: needles come as JSON on standard input.
 """
@@ -51,7 +52,7 @@ class Blind(SecallocError):
     """The scan did not find the copy that was there for it: it shows nothing."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Leak:
     """Copies, or parts of copies, that were found.
 
@@ -76,12 +77,14 @@ def marker(size: int = 32, heap: Any = None) -> SecureBytes:
 def forms(secret: bytes) -> dict[str, bytes]:
     """What a secret may look like in memory, by the form's name."""
     text = secret.decode("latin-1")
-    found = {"itself": secret, "backwards": secret[::-1], "hex": secret.hex().encode(), "HEX": secret.hex().upper().encode(),
+    digits = secret.hex()
+    found = {"itself": secret, "backwards": secret[::-1], "hex": digits.encode(), "HEX": digits.upper().encode(),
              "UTF-16": text.encode("utf-16-le"), "UTF-32": text.encode("utf-32-le")}  # fmt: skip
     for shift in range(3):  # base64 of it depends on where it begins
         found[f"base64 +{shift}"] = base64.b64encode(bytes(shift) + secret)[4 * bool(shift) : -4]
-    for order in ("big", "little"):
-        number, limbs = int.from_bytes(secret, order), []  # type: ignore[arg-type]
+    for order, ordered in (("big", secret), ("little", secret[::-1])):
+        number = int.from_bytes(ordered, "big")
+        limbs: list[int] = []
         while number:
             limbs.append(number & (1 << 30) - 1)
             number >>= 30
@@ -106,7 +109,7 @@ def _found(pid: int, wanted: Iterable[bytes], is_own: Callable[[Hit], bool]) -> 
             if not is_own(hit):
                 index, _, form = hit.needle.partition("/")
                 counts[int(index), form, _area(hit.area)] += 1
-    return sorted(Leak(*place, parts) for place, parts in counts.items())
+    return [Leak(*place, parts) for place, parts in sorted(counts.items())]
 
 
 def scan_process(pid: int, *wanted: bytes) -> list[Leak]:
@@ -124,7 +127,7 @@ def scan_process(pid: int, *wanted: bytes) -> list[Leak]:
 def _check(wanted: Iterable[Buffer]) -> None:
     for secret in wanted:
         if memoryview(secret).nbytes < SECRET_BYTES_MIN:
-            raise ValueError(f"a secret that is looked for has {SECRET_BYTES_MIN} bytes or more: others are found by chance")
+            raise ValueError(f"fewer than {SECRET_BYTES_MIN} bytes would be found by chance")
 
 
 def scan(*wanted: Buffer) -> list[Leak]:
@@ -139,7 +142,7 @@ def scan(*wanted: Buffer) -> list[Leak]:
     Raises
     ------
     Blind : a copy left on purpose was not found
-    OSError : another process may not read this one's memory: no debugger could; see ptrace(2), prctl(2), PR_SET_DUMPABLE
+    OSError : another process may not read this one's memory: see ptrace(2), and prctl(2), PR_SET_DUMPABLE
     ValueError : a secret is too short
     """
     _check(wanted)
@@ -201,7 +204,9 @@ def _traced(request: int, pid: int, data: int = 0) -> None:
         raise OSError(code, f"ptrace: {os.strerror(code)}")
 
 
-def run_program(command: list[str], *, environment: Mapping[str, str], standard_input: bytes | None, secret: bytes) -> Ended:
+def run_program(
+    command: list[str], *, environment: Mapping[str, str], standard_input: bytes | None, secret: bytes
+) -> Ended:
     """Run a program to its end, and look through its memory just before that is gone: at its exit(2).
 
     Raises
@@ -256,8 +261,8 @@ def control() -> None:
 
 
 def program(command: list[str], *, by: str, name: str) -> Ended:
-    """Run a program that gets a fresh secret: `by` is "stdin", "env" (the variable `name`) or "file" (whose path is in the
-    variable `name`, and stands for ``{}`` in the command)."""
+    """Run a program that gets a fresh secret: `by` is "stdin", "env" (the variable `name`) or "file" (whose path is
+    in the variable `name`, and stands for ``{}`` in the command)."""
     secret = letters()
     environment, standard_input = dict(os.environ), None
     fd = os.memfd_create("secret")

@@ -19,13 +19,13 @@ __all__ = ["PAGE", "Area", "Hit", "areas", "fragments", "hits", "runs"]
 CHUNK = 1 << 22  # bytes read at once
 PAGE = mmap.PAGESIZE
 # By the highest byte of their entries in pagemap: present or swapped, and no page of a file.
-OWN_PAGES = re.compile(b"[" + re.escape(bytes(byte for byte in range(256) if byte & 0b11000000 and not byte & 0b00100000)) + b"]+")
+OWN_PAGES = re.compile(rb"[\x40-\x5f\x80-\x9f\xc0-\xdf]+")
 NOT_MEMORY = ("[vvar]", "[vsyscall]", "[vvar_vclock]")
 
 
 class Area(NamedTuple):
-    """One mapping that its process may read: first address, address behind it, and "[heap]", a file, or "". `private`: it
-    shares no page that was written with others."""
+    """One mapping that its process may read: first address, address behind it, and "[heap]", a file, or "".
+    `private`: it shares no page that was written with others."""
 
     first: int
     end: int

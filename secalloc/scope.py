@@ -1,15 +1,15 @@
-"""`secalloc.scope`: what Python itself allocates, on secret pages for a block, a function or the steps of a generator."""
+"""`secalloc.scope`: what Python itself allocates, on secret pages for a block, a function or a generator's steps."""
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 from types import CodeType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+
+from secalloc_ext.pep445 import Scope
 
 from secalloc.stepping import decorated
 from secalloc_ext import pep445
-from secalloc_ext.pep445 import Scope
 
 if TYPE_CHECKING:
     from secalloc_ext.heapobject import HeapStats
@@ -21,28 +21,37 @@ R = TypeVar("R")
 STEPPING = 0x20 | 0x80 | 0x200  # flags of a code object: a generator, a coroutine, an asynchronous generator
 
 
-@lru_cache(maxsize=1000)
+_known: dict[tuple[CodeType, int], bool] = {}
+
+
 def _gives_up_control(code: CodeType, at: int) -> bool:
     """Whether the body of the `with` statement that is being entered at this instruction has a `yield` or an `await`.
 
     The body is what an exception leaves for the statement's own handler: see the exception table of the code object.
     """
+    answer = _known.get((code, at))
+    if answer is not None:
+        return answer
     import dis
 
-    entries: list[Any] = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
-    body = min((entry for entry in entries if entry.start > at), key=lambda entry: (entry.start, -entry.end), default=None)
+    entries: list[Any] = getattr(dis.Bytecode(code), "exception_entries")  # noqa: B009  typeshed has it not
+    inner = [entry for entry in entries if entry.start > at]
+    body = min(inner, key=lambda entry: (entry.start, -entry.end), default=None)
     end = body.target if body else at
-    return any(at < each.offset < end and each.opname == "YIELD_VALUE" for each in dis.get_instructions(code))
+    answer = any(at < each.offset < end and each.opname == "YIELD_VALUE" for each in dis.get_instructions(code))
+    _known[code, at] = answer
+    return answer
 
 
 class scope(Scope):
     """Put what Python allocates in the block, in this thread, on secret pages: objects, their buffers, array data.
 
-    This reduces leaks, and does not end them: what a C library allocates for itself, what was there before the block, and
-    what other threads do is as it was. `docs/SCOPE.md` has what was measured of each operation.
+    This reduces leaks, and does not end them: what a C library allocates for itself, what was there before the block,
+    and what other threads do is as it was. `docs/SCOPE.md` has what was measured of each operation.
 
-    Also a decorator, of functions, coroutines and generators: then each call, and each step of a generator or coroutine,
-    is a block of its own. Objects outlive the block, and are wiped when they are freed, by whichever thread. Blocks nest.
+    Also a decorator, of functions, coroutines and generators: then each call, and each step of a generator or
+    coroutine, is a block of its own. Objects outlive the block, and are wiped when they are freed, by whichever
+    thread. Blocks nest.
 
     Parameters
     ----------
@@ -53,9 +62,9 @@ class scope(Scope):
     ------
     TooLateError : tracemalloc was started before the first scope
     SecretMemoryUnavailable, MemlockLimitError : there is no secret memory
-    RuntimeError : a ``with`` block of a generator or a coroutine has a ``yield`` or an ``await`` in it: it would stay in
-        effect for whoever runs meanwhile. Decorate the function. Also: a block is left in another order, or thread, than
-        it was entered in; or another allocator has been put before secalloc's
+    RuntimeError : a ``with`` block of a generator or a coroutine has a ``yield`` or an ``await`` in it: it would stay
+        in effect for whoever runs meanwhile. Decorate the function. Also: a block is left in another order, or
+        thread, than it was entered in; or another allocator has been put before secalloc's
 
     Notes
     -----
@@ -68,22 +77,27 @@ class scope(Scope):
     def __new__(cls, function: Callable[P, R], /) -> Callable[P, R]: ...  # type: ignore[misc]
     @overload
     def __new__(cls, *, numpy: bool | None = None, stack: bool = True) -> scope: ...
-    def __new__(cls, function=None, /, **named):  # type: ignore[no-untyped-def]
-        if function is None:
-            return super().__new__(cls)
+    def __new__(cls, *given: Any, **named: Any) -> Any:
+        if len(given) != 1:
+            return super().__new__(cls)  # what __init__ does not take, it refuses
+        function = given[0]
         if not callable(function):
             raise TypeError(f"a function is needed to decorate, not {type(function).__name__}")
-        return decorated(cls, function)
+        return decorated(cls, cast("Callable[..., Any]", function))
 
-    def __init__(self, *, numpy: bool | None = None, stack: bool = True) -> None:
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]
+        self, *, numpy: bool | None = None, stack: bool = True
+    ) -> None:
         super().__init__(stack=stack)
         self._numpy = numpy
 
     def __enter__(self) -> None:
-        frame = sys._getframe(1)
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         if frame.f_code.co_flags & STEPPING and _gives_up_control(frame.f_code, frame.f_lasti):
             raise RuntimeError(
-                "a scope around a yield or an await would stay in effect for whoever runs meanwhile: decorate the function")
+                "a scope around a yield or an await would stay in effect for whoever runs meanwhile: "
+                "decorate the function"
+            )
         super().__enter__()
         if self._numpy or (self._numpy is None and "numpy" in sys.modules):
             from secalloc_ext.nep49 import SecureArrays
@@ -92,12 +106,12 @@ class scope(Scope):
             self.arrays.__enter__()
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
-        named = {"numpy": self._numpy, "stack": self.stack}
-        return decorated(lambda: scope(**named), function)
+        numpy, stack = self._numpy, self.stack
+        return decorated(lambda: scope(numpy=numpy, stack=stack), function)
 
     @classmethod
     def wrap(cls, function: Callable[P, R], /) -> Callable[P, R]:
-        """`function`, which runs in a scope whichever thread calls it: for threads, executors, ``asyncio.to_thread``."""
+        """`function`, which runs in a scope whichever thread calls it: for executors, ``asyncio.to_thread``."""
         return decorated(cls, function)
 
     @classmethod

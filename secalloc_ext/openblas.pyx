@@ -1,13 +1,14 @@
 # cython: language_level=3
 """Layer 5: the buffers in which OpenBLAS keeps what it last multiplied, found and wiped.
 
-Each library maps its buffers once and never again gives them up: blocks of matrices stay there, repacked. One is for the
-thread that calls, one for each of its own threads, which never let go of theirs; so while buffers are to be wiped, the
-library computes in the calling threads alone. Which mapping is a buffer, the library says itself (`blas_memory_alloc`),
-and how big one is, is measured before anything is written: by what the process's size grows when it has to map one.
+Each library maps its buffers once and never again gives them up: blocks of matrices stay there, repacked. One is for
+the thread that calls, one for each of its own threads, which never let go of theirs; so while buffers are to be
+wiped, the library computes in the calling threads alone. Which mapping is a buffer, the library says itself
+(`blas_memory_alloc`), and how big one is, is measured before anything is written: by what the process's size grows
+when it has to map one.
 """
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport malloc
 from secalloc_ext.prim cimport PAGE_BYTES, wipe
 
 cdef extern from *:
@@ -96,7 +97,8 @@ cdef size_t process_bytes() except 0:
 
 
 cdef size_t growth(blas_t *blas, void **held, int *count) except? 0:
-    """By what the process grows when the library needs one buffer more than it has. All are held; 0: it has too many."""
+    """By what the process grows when the library needs one buffer more than it has. All are held; 0: it has too
+    many."""
     cdef size_t before, after
     while count[0] < BUFFERS_MAX:
         before = process_bytes()
@@ -131,7 +133,9 @@ cdef size_t buffer_bytes(blas_t *blas) except? 0:
         for _ in range(TRIES):
             size = growth(blas, held, &count)
             again = growth(blas, held, &count)
-            if size == again and size >= BUFFER_BYTES_MIN and size & (size - 1) == 0 and is_mapped(held[count - 1], size):
+            if size < BUFFER_BYTES_MIN or size & (size - 1) or size != again:
+                continue
+            if is_mapped(held[count - 1], size):
                 result = size
                 break
     finally:

@@ -1,9 +1,9 @@
 # cython: language_level=3
 """Layer 5: Python's own objects on secret pages, of the threads that are in a scope (PEP 445).
 
-The hooks stand before Python's three allocators, from the first scope on and to the end of the process: there are blocks
-of ours to be freed at any time. Where a new block goes is the calling thread's matter, where a free or a realloc goes
-that of the block's address.
+The hooks stand before Python's three allocators, from the first scope on and to the end of the process: there are
+blocks of ours to be freed at any time. Where a new block goes is the calling thread's matter, where a free or a
+realloc goes that of the block's address.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -74,7 +74,8 @@ cdef void *hook_calloc(void *old, size_t count, size_t size) noexcept nogil:
 
 
 cdef void *move_in(PyMemAllocatorEx *next, void *p, size_t size) noexcept nogil:
-    """In a scope, an ordinary block becomes a secret one. How big it was, only the old allocator knows: it lets it grow."""
+    """In a scope, an ordinary block becomes a secret one. How big it was, only the old allocator knows: it lets it
+    grow."""
     cdef void *result = heap_alloc(<heap_t *>scope_heap, size if size else 1, False)
     cdef void *grown
     if result == NULL:
@@ -132,8 +133,8 @@ def install():
         return
     if is_tracing():
         raise TooLateError(
-            "tracemalloc was started before the first scope: when it stopped, blocks of secret memory would be freed as "
-            "ordinary ones. Enter a scope before, or call secalloc.scope.install()")
+            "tracemalloc was started before the first scope: when it stopped, blocks of secret memory would be freed "
+            "as ordinary ones. Enter a scope before, or call secalloc.scope.install()")
     if objects is None:
         made = Heap("scope", on_fork="copy")
         target = (<Heap>made).get()

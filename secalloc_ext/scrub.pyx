@@ -1,7 +1,8 @@
 # cython: language_level=3
-"""Layer 5: what C libraries leave behind during a block, wiped: in memory that they free, on the stack, in BLAS's buffers.
+"""Layer 5: what C libraries leave behind during a block, wiped: in memory that they free, on the stack, in BLAS's
+buffers.
 
-glibc's allocator can overwrite what is freed (mallopt(3), M_PERTURB), and what it leaves out `freed.h` wipes at the end.
+glibc's allocator can overwrite what is freed (mallopt(3), M_PERTURB); what it leaves out `freed.h` wipes at the end.
 """
 from libc.stdlib cimport free
 from secalloc_ext.openblas cimport openblas_begin, openblas_end, openblas_wipe
@@ -54,8 +55,8 @@ cdef bint perturbs() noexcept:
     """Whether the allocator does as it was told: fresh memory is then filled, and here it is not zero without that."""
     cdef char *fresh
     cdef bint result = True
-    cdef int i, j
-    for i in range(2):
+    cdef int j
+    for _ in range(2):
         fresh = block_take(PROBE_BYTES)
         if fresh == NULL:
             return False

@@ -88,7 +88,7 @@ cdef SecureBytes securebytes_of(filled_t *slot, Heap heap, bint guarded):
         heap_free(slot.data)
         raise
     hold(self, slot, heap, guarded)
-    residue_clear_vectors()  # it was copied through them, and a first call of a library's function saves them on the stack
+    residue_clear_vectors()  # it was copied through them, and the first call of a library's function may save them
     return self
 
 

@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Layer 4: looks for every part of a secret at once, for the scanner of other processes' memory.
 
-A copy may be in pieces, each of them in an order of its own: a block of a matrix, the half of a sorted array, the end of
-a buffer. So what is looked for is every window of `width` bytes of a secret, however many they are: one load, one
+A copy may be in pieces, each of them in an order of its own: a block of a matrix, the half of a sorted array, the end
+of a buffer. So what is looked for is every window of `width` bytes of a secret, however many they are: one load, one
 multiplication and one bit for each byte looked at, and a hash table where that bit is set.
 """
 cimport cython
@@ -42,8 +42,8 @@ cdef class Windows:
     Parameters
     ----------
     secrets : bytes of any kind
-    width : of a window, in bytes, 8 or more. Fewer than about 2**-64 times the memory looked through are found by chance,
-        if the bytes are random; text needs more.
+    width : of a window, in bytes, 8 or more. Fewer than about 2**-64 times the memory looked through are found by
+        chance, if the bytes are random; text needs more.
     step : from one window to the next, in bytes: the size of an item
 
     Raises
@@ -88,6 +88,9 @@ cdef class Windows:
         free(self.filter)
         free(self.table)
         free(self.which)
+
+    def __reduce__(self):
+        raise TypeError("what is looked for cannot be pickled")
 
     cdef void add(self, const unsigned char *window, uint32_t index) noexcept:
         cdef uint64_t hashed = hash_of(window), bit = hashed >> (64 - FILTER_BITS)

@@ -30,6 +30,7 @@ SYSTEM_CALLS = defaultdict(set, {
     "prefault": {"signal.h"},       # its thread takes none
     "emergency": {"posix.signal"},  # types
     "guardreport": {"posix.signal", "signal.h", "unistd.h"},  # types; write(2)
+    "openblas": {"sys/mman.h"},  # mincore(2): which pages of a buffer were ever touched
     "files": {"unistd.h"},  # read(2), into secret pages
 })  # fmt: skip
 PYTHON_WORDS = r"\b(raise|assert|try|except|def|cpdef|class|with\s+gil)\b"

@@ -357,7 +357,8 @@ def test_memory_that_is_used_up_is_a_memory_error():
         from secalloc import scope
         hostile.become_ordinary_user()
         hostile.limit("RLIMIT_MEMLOCK", 4 << 20)
-        for make in (lambda: bytes(50 << 20), lambda: [object() for _ in range(1_000_000)], lambda: {i: str(i) for i in range(1_000_000)}):
+        many = range(1_000_000)
+        for make in (lambda: bytes(50 << 20), lambda: [object() for _ in many], lambda: {i: str(i) for i in many}):
             try:
                 with scope():
                     kept = make()
@@ -392,7 +393,7 @@ def test_a_forked_child_has_copies_of_its_own():
 
 @pytest.mark.parametrize(
     ("options", "variables"),
-    [([], {}), (["-X", "dev"], {}), ([], {"PYTHONMALLOC": "malloc"}), ([], {"PYTHONMALLOC": "debug"}), ([], {"PYTHONMALLOC": "malloc_debug"})],
+    [([], {}), (["-X", "dev"], {}), *(([], {"PYTHONMALLOC": name}) for name in ("malloc", "debug", "malloc_debug"))],
     ids=["", "-X dev", "malloc", "debug", "malloc_debug"],
 )  # fmt: skip
 def test_under_every_allocator_of_python_and_to_the_end_of_the_process(options, variables):

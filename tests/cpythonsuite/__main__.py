@@ -1,10 +1,11 @@
 """CPython's own tests with the hooks of `scope` in place: `python tests/cpythonsuite [--whole | TEST...]`.
 
-Runs each of them three times, each in a process of its own: as they are, with the hooks and no scope, and with the process's
-threads in a scope from beginning to end. Prints what each came to, and exits with 0 if the same tests failed.
+Runs each of them three times, each in a process of its own: as they are, with the hooks and no scope, and with the
+process's threads in a scope from beginning to end. Prints what each came to, and exits with 0 if the same tests
+failed.
 
-The quick half is what has to do with memory; --whole is all that the scope is to hold up under. An interpreter without its
-tests cannot run any: Debian has them in a package of their own.
+The quick half is what has to do with memory; --whole is all that the scope is to hold up under. An interpreter
+without its tests cannot run any: Debian has them in a package of their own.
 """
 import os
 import re
@@ -16,8 +17,8 @@ from pathlib import Path
 
 QUICK = ("test_bytes", "test_dict", "test_list", "test_set", "test_float", "test_json", "test_gc", "test_weakref",
          "test_generators", "test_coroutines", "test_threading")  # fmt: skip
-WHOLE = (*QUICK, "test_unicode", "test_str", "test_re", "test_int", "test_long", "test_pickle", "test_asyncio", "test_io",
-         "test_socket", "test_hashlib", "test_ssl", "test_subprocess", "test_fork1")  # fmt: skip
+WHOLE = (*QUICK, "test_unicode", "test_str", "test_re", "test_int", "test_long", "test_pickle", "test_asyncio",
+         "test_io", "test_socket", "test_hashlib", "test_ssl", "test_subprocess", "test_fork1")  # fmt: skip
 MODES = ("plain", "hooks", "scope")
 TIMEOUT_SECONDS = 600  # of one file
 RESULT = re.compile(r"^(?:\S+ +\S+ +)?\[?[ \d/:]*\]? ?(test_\S+) (?:failed|crashed)", re.M)

@@ -1,4 +1,5 @@
-"""Runs CPython's regression tests in this process, as they are, with the hooks, or in a scope: arguments mode, and theirs."""
+"""Runs CPython's regression tests in this process, as they are, with the hooks, or in a scope: arguments mode, and
+theirs."""
 import sys
 import threading
 

@@ -3,8 +3,8 @@
 A *subject* is a module that says what is done and to what: `numpyleaks.operations`, `scopeleaks.operations`. It has
 
 - ``OPERATIONS``: by its code, an expression, each `Operation`;
-- ``BLOCKS``: by mode, a function of a heap that answers a new context manager, in which the operation is done. The first is
-  the control: nothing is secret in it, and all must be found;
+- ``BLOCKS``: by mode, a function of a heap that answers a new context manager, in which the operation is done. The
+  first is the control: nothing is secret in it, and all must be found;
 - ``TITLES``: by mode, what the document calls it;
 - ``inputs(heap)``: fresh secrets on secret pages, by name; with None on those of the default heap;
 - ``coded(data, heap)``: two buffers on secret pages, random bytes and the data exclusive-ored with them;
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Operation:
-    """`code`: an expression. `why`: what keeps a copy, where one is left. `between`: expressions for what it is known to
-    compute on the way, which is looked for as well."""
+    """`code`: an expression. `why`: what keeps a copy, where one is left. `between`: expressions for what it is known
+    to compute on the way, which is looked for as well."""
 
     group: str
     code: str

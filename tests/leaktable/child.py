@@ -1,7 +1,7 @@
 """The process that does one operation on secrets and is then looked through, run as a program.
 
-Arguments: the subject's module, the operation, the mode, and two descriptors: where it tells, and where it waits. It tells
-its inputs, coded, then one byte when the operation is done, and one when everything of it is dropped.
+Arguments: the subject's module, the operation, the mode, and two descriptors: where it tells, and where it waits. It
+tells its inputs, coded, then one byte when the operation is done, and one when everything of it is dropped.
 """
 import gc
 import importlib
@@ -37,11 +37,11 @@ def main(module, name, mode, told, go):
     if mode == next(iter(subject.BLOCKS)):
         inputs = subject.ordinary(inputs)
     wipe_stack()
-    result = do(inputs)  # noqa: F841
+    result = do(inputs)
     for _ in range(2):
         os.write(told, b".")
         os.read(go, 1)
-        result = None
+        result = None  # noqa: F841
         inputs.clear()
         gc.collect()
 

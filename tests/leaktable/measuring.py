@@ -1,4 +1,5 @@
-"""One operation in a process of its own, and what is found of its secrets from outside, while they live and afterwards."""
+"""One operation in a process of its own, and what is found of its secrets from outside, while they live and
+afterwards."""
 import os
 import subprocess
 import sys
@@ -31,8 +32,8 @@ def told(fd, subject):
 
 
 def looked_through(pid, wanted, each):
-    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as the
-    first, or as both if `each` is looked for by itself."""
+    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as
+    the first, or as both if `each` is looked for by itself."""
     found = defaultdict(set)
     groups = defaultdict(dict)
     for i, (kind, data, width, step) in enumerate(wanted):

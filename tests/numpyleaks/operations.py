@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from leaktable import Operation
+from secalloc_ext.windows import Windows
 
 import secalloc.numpy as snp
 from secalloc import scope
 from secalloc.numpy import secure_arrays
-from secalloc_ext.windows import Windows
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parent.parent / "docs" / "NUMPY.md"
@@ -160,14 +160,17 @@ _LINES = (
     ("arithmetic", "a ** 3"), ("arithmetic", "np.sqrt(a)"), ("arithmetic", "np.exp(a)"), ("arithmetic", "np.sin(a)"),
     ("arithmetic", "np.log1p(a)"), ("arithmetic", "np.maximum(a, b)"), ("arithmetic", "i ^ 12345"),
     ("arithmetic", "np.add(a, b, out=b.copy())"), ("arithmetic", "a[::-1] + b[::2].repeat(2)"),
-    ("arithmetic", "m + a[:ROWS]"), ("arithmetic", "m + m.T", MALLOC), ("arithmetic", "c * c"), ("arithmetic", "np.clip(a, .25, .75)"),
+    ("arithmetic", "m + a[:ROWS]"), ("arithmetic", "m + m.T", MALLOC), ("arithmetic", "c * c"),
+    ("arithmetic", "np.clip(a, .25, .75)"),
     # casts
     ("casts", "a.astype('f4')"), ("casts", "f.astype('f8')"), ("casts", "a.astype('c16')"),
-    ("casts", "f + a", MALLOC, ("f.astype('f8')",)), ("casts", "np.add(f, f, dtype='f8')", MALLOC, ("f.astype('f8')",)),
-    ("casts", "a.astype('>f8')"), ("casts", "a.astype('>f8') + 1", MALLOC, ("a + 1",)),
+    ("casts", "f + a", MALLOC, ("f.astype('f8')",)),
+    ("casts", "np.add(f, f, dtype='f8')", MALLOC, ("f.astype('f8')",)), ("casts", "a.astype('>f8')"),
+    ("casts", "a.astype('>f8') + 1", MALLOC, ("a + 1",)),
     ("casts", "np.multiply(a, a, out=np.empty(N, 'f4'), casting='same_kind')", MALLOC, ("a * a",)),
-    ("casts", "a.astype('S24')", "numpy keeps the digits of its last number in a static buffer"), ("casts", "np.frombuffer(a.tobytes())", TEXT),
-    # sorts and searches
+    ("casts", "a.astype('S24')", "numpy keeps the digits of its last number in a static buffer"),
+    ("casts", "np.frombuffer(a.tobytes())", TEXT),
+    # sorts
     ("sorts", "np.sort(a)"), ("sorts", "np.sort(a, kind='stable')", MALLOC), ("sorts", "np.sort(u, kind='stable')"),
     ("sorts", "np.sort(i, kind='stable')", MALLOC), ("sorts", "np.sort(m, axis=0)", MALLOC),
     ("sorts", "np.argsort(a)"), ("sorts", "np.partition(a, N // 2)"), ("sorts", "np.unique(a)"),
@@ -184,25 +187,32 @@ _LINES = (
     ("indexing", "m.T.copy()"), ("indexing", "m[::2, ::-1].ravel()"), ("indexing", "np.roll(a, 100)"),
     ("indexing", "np.copyto(np.empty(N), a)"),
     # linear algebra
-    ("linear algebra", "m @ n", BLAS), ("linear algebra", "m @ a[:ROWS]", BLAS), ("linear algebra", "np.dot(a, b)", OBJECT),
-    ("linear algebra", "np.einsum('ij,jk->ik', m, n)", BLAS), ("linear algebra", "np.einsum('ij,ij->i', m, n)"),
-    ("linear algebra", "np.einsum('ij,jk,kl->il', m, n, m, optimize=True)", BLAS), ("linear algebra", "np.outer(a[:90], b[:90])"),
-    ("linear algebra", "i[:ROWS] @ i.view('u4')[:ROWS]", OBJECT), ("linear algebra", "np.linalg.solve(m, a[:ROWS])", BLAS),
-    ("linear algebra", "np.linalg.inv(m)", BLAS), ("linear algebra", "np.linalg.cholesky(s)", BLAS),
-    ("linear algebra", "np.linalg.svd(m)", BLAS), ("linear algebra", "np.linalg.eigh(s)", BLAS),
-    ("linear algebra", "np.linalg.qr(m)", BLAS), ("linear algebra", "np.linalg.det(m)", BLAS),
-    ("linear algebra", "np.linalg.lstsq(m, a[:ROWS], rcond=None)", BLAS), ("linear algebra", "np.linalg.norm(a)", OBJECT),
+    ("linear algebra", "m @ n", BLAS), ("linear algebra", "m @ a[:ROWS]", BLAS),
+    ("linear algebra", "np.dot(a, b)", OBJECT), ("linear algebra", "np.einsum('ij,jk->ik', m, n)", BLAS),
+    ("linear algebra", "np.einsum('ij,ij->i', m, n)"),
+    ("linear algebra", "np.einsum('ij,jk,kl->il', m, n, m, optimize=True)", BLAS),
+    ("linear algebra", "np.outer(a[:90], b[:90])"), ("linear algebra", "i[:ROWS] @ i.view('u4')[:ROWS]", OBJECT),
+    ("linear algebra", "np.linalg.solve(m, a[:ROWS])", BLAS), ("linear algebra", "np.linalg.inv(m)", BLAS),
+    ("linear algebra", "np.linalg.cholesky(s)", BLAS), ("linear algebra", "np.linalg.svd(m)", BLAS),
+    ("linear algebra", "np.linalg.eigh(s)", BLAS), ("linear algebra", "np.linalg.qr(m)", BLAS),
+    ("linear algebra", "np.linalg.det(m)", BLAS),
+    ("linear algebra", "np.linalg.lstsq(m, a[:ROWS], rcond=None)", BLAS),
+    ("linear algebra", "np.linalg.norm(a)", OBJECT),
     # transforms
-    ("transforms", "np.fft.fft(c)", MALLOC), ("transforms", "np.fft.rfft(a)", MALLOC), ("transforms", "np.fft.fft2(m)", MALLOC),
-    ("transforms", "np.fft.irfft(c[:N // 2 + 1])", MALLOC), ("transforms", "np.fft.fft(c[:4093])", MALLOC),
-    ("transforms", "np.convolve(a[:500], b[:50])"), ("transforms", "np.interp(a, np.sort(b), b)", MALLOC),
+    ("transforms", "np.fft.fft(c)", MALLOC), ("transforms", "np.fft.rfft(a)", MALLOC),
+    ("transforms", "np.fft.fft2(m)", MALLOC), ("transforms", "np.fft.irfft(c[:N // 2 + 1])", MALLOC),
+    ("transforms", "np.fft.fft(c[:4093])", MALLOC), ("transforms", "np.convolve(a[:500], b[:50])"),
+    ("transforms", "np.interp(a, np.sort(b), b)", MALLOC),
     # put together
     ("put together", "np.concatenate([a, b])"), ("put together", "np.stack([m, n], axis=-1)"),
-    ("put together", "np.tile(a[:100], 10)"), ("put together", "np.pad(m, 3)"), ("put together", "np.meshgrid(a[:50], b[:50])"),
-    ("put together", "np.array([a[:100], b[:100]])"), ("put together", "np.vectorize(lambda x: x * 3)(a)", OBJECT),
+    ("put together", "np.tile(a[:100], 10)"), ("put together", "np.pad(m, 3)"),
+    ("put together", "np.meshgrid(a[:50], b[:50])"), ("put together", "np.array([a[:100], b[:100]])"),
+    ("put together", "np.vectorize(lambda x: x * 3)(a)", OBJECT),
     # in and out
-    ("in and out", "saved(lambda path: np.save(path, a))", STDIO), ("in and out", "saved(lambda path: snp.save(path, a))"),
-    ("in and out", "saved(lambda path: a.tofile(path))", STDIO), ("in and out", "saved(lambda path: np.savez(path, a=a))", TEXT),
+    ("in and out", "saved(lambda path: np.save(path, a))", STDIO),
+    ("in and out", "saved(lambda path: snp.save(path, a))"),
+    ("in and out", "saved(lambda path: a.tofile(path))", STDIO),
+    ("in and out", "saved(lambda path: np.savez(path, a=a))", TEXT),
     ("in and out", "read_back(a, np.fromfile)", STDIO), ("in and out", "read_back(a, snp.fromfile)"),
     ("in and out", "read_back(a, np.load)", STDIO), ("in and out", "read_back(a, snp.load)"),
     ("in and out", "saved(lambda path: np.savetxt(path, a))", TEXT, ("'\\n'.join('%.18e' % x for x in a)",)),

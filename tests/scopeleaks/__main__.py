@@ -1,7 +1,7 @@
 """What a scope leaves of secrets in ordinary memory, measured with this Python: `python tests/scopeleaks [WORD]`.
 
-Writes docs/SCOPE.md, from what was measured here and what is kept of other Pythons. With a word it prints the operations
-whose code holds it, and writes nothing.
+Writes docs/SCOPE.md, from what was measured here and what is kept of other Pythons. With a word it prints the
+operations whose code holds it, and writes nothing.
 """
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leaktable import command
+
 from scopeleaks import operations
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def doing_coroutine(text):
 
 
 def doing_generator(text):
-    return list(text[i : i + 15] for i in range(0, 30, 3))
+    return sorted(text[i : i + 15] for i in range(0, 30, 3))
 
 
 def doing_context(text):

@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+from typing import NoReturn, final
+
+from typing_extensions import Buffer, disjoint_base
+
+@final
+@disjoint_base
+class Windows:
+    def __init__(self, secrets: Iterable[bytes], width: int = 8, step: int = 1) -> None: ...
+    @property
+    def count(self) -> int: ...
+    def __reduce__(self) -> NoReturn: ...
+    def find(self, data: Buffer) -> list[tuple[int, int]]: ...
