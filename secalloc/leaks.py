@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from secalloc import SecallocError, SecureBytes
 from secalloc.attacks import Needle
 from secalloc.holder import address_of, needle_of
-from secalloc.scan import Hit, fragments
+from secalloc.scan import Hit, Wanted, fragments
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -99,16 +99,13 @@ def _area(name: str) -> str:
 def _found(pid: int, wanted: Iterable[bytes], is_own: Callable[[Hit], bool]) -> list[Leak]:
     """Look through a process; in this one, which must be another. What `is_own` is where it belongs."""
     secrets_ = list(wanted)
-    named: dict[int, dict[str, bytes]] = {}  # by the width of a part
-    for i, secret in enumerate(secrets_):
-        for form, data in forms(secret).items():
-            named.setdefault(PART_BYTES * WIDE.get(form, 1), {})[f"{i}/{form}"] = data
+    named = [Wanted(f"{i}/{form}", data, PART_BYTES * WIDE.get(form, 1))
+             for i, secret in enumerate(secrets_) for form, data in forms(secret).items()]  # fmt: skip
     counts: Counter[tuple[int, str, str]] = Counter()
-    for width, wanted_ in named.items():
-        for hit in fragments(pid, wanted_, width):
-            if not is_own(hit):
-                index, _, form = hit.needle.partition("/")
-                counts[int(index), form, _area(hit.area)] += 1
+    for hit in fragments(pid, named):
+        if not is_own(hit):
+            index, _, form = hit.needle.partition("/")
+            counts[int(index), form, _area(hit.area)] += 1
     return [Leak(*place, parts) for place, parts in sorted(counts.items())]
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from secalloc_ext.windows import Windows
 
-__all__ = ["PAGE", "Area", "Hit", "areas", "fragments", "hits", "runs"]
+__all__ = ["PAGE", "Area", "Hit", "Wanted", "areas", "fragments", "hits", "runs"]
 
 CHUNK = 1 << 22  # bytes read at once
 PAGE = mmap.PAGESIZE
@@ -102,22 +102,42 @@ def hits(pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
     return _found(pid, find, max(map(len, needles.values())) - 1)
 
 
-def fragments(pid: int, secrets: Mapping[str, bytes], width: int = 8, step: int = 1) -> list[Hit]:
-    """Every place where any `width` bytes of a secret lie together, in the order of addresses.
+class Wanted(NamedTuple):
+    """What `fragments` looks for: `width` bytes of `secret` that lie together, any taken at `step` bytes from the last."""
+
+    name: str
+    secret: bytes
+    width: int = 8
+    step: int = 1
+
+
+def fragments(pid: int, wanted: Iterable[Wanted]) -> list[Hit]:
+    """Every place where a part of a secret lies, in the order of addresses. A part of two secrets of the same width and
+    step is found as one of the first.
 
     Parameters
     ----------
     pid : another process, of which this one may read the memory
-    secrets : by name
-    width, step : of the parts looked for: see `Windows`
 
     Raises
     ------
     OSError : the memory cannot be read at all
     ValueError : the secrets are too short or too uniform to be told from anything else
     """
-    names, windows = list(secrets), Windows(secrets.values(), width, step)
-    return _found(pid, lambda data: ((offset, names[index]) for offset, index in windows.find(data)), width - 1)
+    alike: dict[tuple[int, int], list[Wanted]] = {}
+    for each in wanted:
+        alike.setdefault((each.width, each.step), []).append(each)
+    searches = [
+        ([each.name for each in some], Windows((each.secret for each in some), width, step))
+        for (width, step), some in alike.items()
+    ]
+
+    def find(data: bytes) -> Iterator[tuple[int, str]]:
+        for names, windows in searches:
+            for offset, index in windows.find(data):
+                yield offset, names[index]
+
+    return _found(pid, find, max(width for width, _ in alike) - 1)
 
 
 def _found(pid: int, find: Callable[[bytes], Iterable[tuple[int, str]]], overlap: int) -> list[Hit]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from secalloc.holder import address_of
-from secalloc.scan import PAGE, areas, hits, runs
+from secalloc.scan import PAGE, Wanted, areas, fragments, hits, runs
 
 
 def test_a_page_that_cannot_be_read_hides_no_other():
@@ -78,3 +78,29 @@ def test_a_process_that_is_gone_is_an_error():
     process.wait()
     with pytest.raises(OSError, match=str(process.pid)):
         hits(process.pid, {"a": b"aa"})
+
+
+def test_parts_are_found_of_whichever_secret_width_and_place():
+    secrets = {f"s{i}": os.urandom(64) for i in range(3)}
+    memory = bytearray(os.urandom(3 * PAGE))
+    memory[17:29] = secrets["s0"][20:32]  # 12 bytes of it
+    memory[PAGE - 5 : PAGE + 3] = secrets["s1"][8:16]  # 8, across two pages
+    memory[2 * PAGE : 2 * PAGE + 7] = secrets["s2"][:7]  # too few
+    memory[2 * PAGE + 100 : 2 * PAGE + 108] = secrets["s2"][1:9]  # at no step of it
+    code = "import os, sys; kept = bytearray(sys.stdin.buffer.read(12288)); print('here', flush=True); sys.stdin.read(1)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(memory)
+        process.stdin.flush()
+        assert process.stdout.readline() == b"here\n"
+        found = fragments(process.pid, [Wanted("s0", secrets["s0"], 12), Wanted("s1", secrets["s1"]),
+                                        Wanted("s2", secrets["s2"], 8, 8)])  # fmt: skip
+        process.stdin.close()
+    names = [hit.needle for hit in found]
+    assert set(names) == {"s0", "s1"}
+    assert names.count("s0") == names.count("s1")  # in each copy of it: the buffer that was read into, and what is kept
+
+
+@pytest.mark.parametrize("secret", [b"", b"short", bytes(100), b"abab" * 20])
+def test_what_is_short_or_uniform_cannot_be_looked_for(secret):
+    with pytest.raises(ValueError, match="no window"):
+        fragments(os.getppid(), [Wanted("secret", secret)])

@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from secalloc.scan import fragments
+from secalloc.scan import Wanted, fragments
 
 TESTS = Path(__file__).resolve().parent.parent
 MOMENTS = ("live", "after")
@@ -31,16 +31,16 @@ def told(fd, subject):
     return found
 
 
-def looked_through(pid, wanted, each):
-    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as
-    the first, or as both if `each` is looked for by itself."""
+def looked_through(pid, wanted, apart):
+    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as the
+    first; with `apart`, the kinds are looked for one by one."""
     found = defaultdict(set)
-    groups = defaultdict(dict)
-    for i, (kind, data, width, step) in enumerate(wanted):
-        groups[width, step, i if each else 0][f"{kind}/{i}"] = data
-    for (width, step, _), secrets in groups.items():
-        for hit in fragments(pid, secrets, width, step):
-            found[hit.needle.partition("/")[0]].add(os.path.basename(hit.area).strip("[]") or "mapped")
+    groups = defaultdict(list)
+    for kind, *form in wanted:
+        groups[kind if apart else ""].append(Wanted(kind, *form))
+    for group in groups.values():
+        for hit in fragments(pid, group):
+            found[hit.needle].add(os.path.basename(hit.area).strip("[]") or "mapped")
     return {kind: sorted(places) for kind, places in found.items()}
 
 
@@ -64,7 +64,7 @@ def measured(subject, name, mode):
             for moment in MOMENTS:
                 if os.read(ready, 1) != b".":
                     raise RuntimeError(f"{name}, {mode}: the child ended early")
-                result[moment] = looked_through(child.pid, wanted, each=is_control)
+                result[moment] = looked_through(child.pid, wanted, apart=is_control)
                 os.write(go, b".")
         finally:
             os.close(ready)
