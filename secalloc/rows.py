@@ -12,13 +12,16 @@ import threading
 import time
 import timeit
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
-from secalloc import Heap, SecureBytes
+from secalloc import Heap, SecureBytes, scope
 from secalloc.locked import locked_ranges
 from secalloc.measure import Measured, Sample, compare
 from secalloc.peers import Absent, Found, find_peers
 from secalloc.pypeers import find_python_peers
+from secalloc.workloads import WORKLOADS, Programs
 from secalloc_ext import loops
 from secalloc_ext.loops import Peer, Stand, Trace
 
@@ -238,6 +241,25 @@ def _array_rows() -> Iterator[Row]:
               lambda rounds: compare(block, lambda: 1000.0, rounds))  # fmt: skip
 
 
+# --- Python's own objects ---------------------------------------------------------------------------------------------
+
+def _scope_rows() -> Iterator[Row]:
+    def measure(mode: str) -> Callable[[int], Measured]:
+        def measure_rounds(rounds: int) -> Measured:
+            with closing(Programs()) as programs:
+                return compare(lambda: programs.sample(mode), lambda: programs.sample("plain"), 3 * rounds)
+
+        return measure_rounds
+
+    what = f"{len(WORKLOADS)} small programs, geometric mean"
+    yield Row("scope(): hooks in place, no scope", what, "no hooks", "ns", 1.0, 1.03, measure("hooks"))
+    yield Row("scope(): all in a scope", what, "no hooks", "ns", 1.0, 1.1, measure("scope"))
+    for stack, microseconds in ((True, 100), (False, 15)):
+        block = _statement(f"with scope(stack={stack}): pass", {"scope": scope}, 2_000)
+        yield Row("scope(): entered and left", f"stack={stack}", f"{microseconds} us", "ns", 0.5, 1.0, partial(
+            compare, block, lambda limit=microseconds * 1000.0: limit))
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 def _committed_per_object(rounds: int) -> Measured:
@@ -331,6 +353,7 @@ def rows() -> Iterator[Row]:
     yield from _python_rows()
     yield from _python_peer_rows()
     yield from _array_rows()
+    yield from _scope_rows()
     yield from _wipe_rows()
     yield from _memory_rows()
     yield from _touch_rows()

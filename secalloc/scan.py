@@ -103,7 +103,7 @@ def hits(pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
 
 
 class Wanted(NamedTuple):
-    """What `fragments` looks for: `width` bytes of `secret` that lie together, any taken at `step` bytes from the last."""
+    """What `fragments` looks for: `width` bytes of `secret` that lie together, taken at every `step` bytes of it."""
 
     name: str
     secret: bytes

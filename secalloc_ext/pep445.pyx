@@ -7,11 +7,13 @@ realloc goes that of the block's address.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 from secalloc_ext.cache cimport heap_t
-from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_owns, heap_realloc
+from secalloc_ext.chunk cimport reservation
+from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
-from secalloc_ext.prim cimport likely, wipe
+from secalloc_ext.prim cimport likely, unlikely, wipe
 from secalloc_ext.residue cimport residue_wipe_all
 
 from _tracemalloc import is_tracing
@@ -37,8 +39,9 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     /* Of this module alone: all of the hooks are here. */
-    static _Thread_local void *scope_heap;   /* where the thread's new blocks go; NULL: it is in no scope */
-    static _Thread_local void *scope_inner;  /* its innermost Scope */
+    #define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
+    OF_THREAD void *scope_heap;   /* where the thread's new blocks go; NULL: it is in no scope */
+    OF_THREAD void *scope_inner;  /* its innermost Scope */
     """
     void *scope_heap
     void *scope_inner
@@ -55,6 +58,12 @@ cdef enum:
 cdef PyMemAllocatorEx before[DOMAINS]   # what each hook stands before
 cdef bint is_installed = False
 cdef Heap objects = None                # of all scopes
+cdef uint8_t *base = NULL               # of the reservation, which does not move; both at hand here, for hook_free
+cdef size_t reserved = 0
+
+
+cdef inline bint is_ours(const void *p) noexcept nogil:
+    return <size_t>(<const uint8_t *>p - base) < reserved
 
 
 cdef void *hook_malloc(void *old, size_t size) noexcept nogil:
@@ -94,7 +103,7 @@ cdef void *hook_realloc(void *old, void *p, size_t size) noexcept nogil:
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
     if p == NULL:
         return hook_malloc(old, size)
-    if heap_owns(p):
+    if is_ours(p):
         return heap_realloc(heap_around(p), p, size if size else 1, False)
     if likely(scope_heap == NULL):
         return next.realloc(next.ctx, p, size)
@@ -103,7 +112,7 @@ cdef void *hook_realloc(void *old, void *p, size_t size) noexcept nogil:
 
 cdef void hook_free(void *old, void *p) noexcept nogil:
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
-    if heap_owns(p):
+    if unlikely(is_ours(p)):
         heap_free(p)
     else:
         next.free(next.ctx, p)
@@ -124,7 +133,7 @@ def install():
     TooLateError : `tracemalloc` traces already: what it puts back when it stops knows nothing of the hooks
     SecretMemoryUnavailable, MemlockLimitError : there is no secret memory
     """
-    global is_installed, objects
+    global is_installed, objects, base, reserved
     cdef PyMemAllocatorEx hook
     cdef PyMemAllocatorDomain domain
     cdef heap_t *target
@@ -142,6 +151,7 @@ def install():
         if first == NULL:
             raise_error(target, 1)
         heap_free(first)
+        base, reserved = reservation.base, reservation.bytes
         objects = made
     for domain in (PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ):
         PyMem_GetAllocator(domain, &before[<int>domain])
