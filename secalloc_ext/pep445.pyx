@@ -8,6 +8,7 @@ realloc goes that of the block's address.
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc
 from libc.string cimport memcpy
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.chunk cimport reservation
@@ -15,6 +16,7 @@ from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
 from secalloc_ext.prim cimport likely, unlikely, wipe
 from secalloc_ext.residue cimport residue_wipe_all
+from secalloc_ext.stock cimport stock_close, stock_give, stock_open, stock_t, stock_take
 
 from _tracemalloc import is_tracing
 
@@ -40,10 +42,10 @@ cdef extern from *:
     """
     /* Of this module alone: all of the hooks are here. */
     #define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
-    OF_THREAD void *scope_heap;   /* where the thread's new blocks go; NULL: it is in no scope */
+    OF_THREAD void *scope_stock;  /* where the thread's new blocks come from, a stock_t; NULL: it is in no scope */
     OF_THREAD void *scope_inner;  /* its innermost Scope */
     """
-    void *scope_heap
+    void *scope_stock
     void *scope_inner
 
 cdef extern from "freelists.h":
@@ -58,6 +60,7 @@ cdef enum:
 cdef PyMemAllocatorEx before[DOMAINS]   # what each hook stands before
 cdef bint is_installed = False
 cdef Heap objects = None                # of all scopes
+cdef stock_t *stocks = NULL             # that no thread has at present
 cdef uint8_t *base = NULL               # of the reservation, which does not move; both at hand here, for hook_free
 cdef size_t reserved = 0
 
@@ -68,24 +71,24 @@ cdef inline bint is_ours(const void *p) noexcept nogil:
 
 cdef void *hook_malloc(void *old, size_t size) noexcept nogil:
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
-    if likely(scope_heap == NULL):
+    if likely(scope_stock == NULL):
         return next.malloc(next.ctx, size)
-    return heap_alloc(<heap_t *>scope_heap, size if size else 1, False)
+    return stock_take(<stock_t *>scope_stock, size if size else 1)
 
 
 cdef void *hook_calloc(void *old, size_t count, size_t size) noexcept nogil:
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
-    if likely(scope_heap == NULL):
+    if likely(scope_stock == NULL):
         return next.calloc(next.ctx, count, size)
     if size != 0 and count > <size_t>-1 // size:
         return NULL
-    return heap_alloc(<heap_t *>scope_heap, count * size if count * size else 1, False)
+    return stock_take(<stock_t *>scope_stock, count * size if count * size else 1)
 
 
 cdef void *move_in(PyMemAllocatorEx *next, void *p, size_t size) noexcept nogil:
     """In a scope, an ordinary block becomes a secret one. How big it was, only the old allocator knows: it lets it
     grow."""
-    cdef void *result = heap_alloc(<heap_t *>scope_heap, size if size else 1, False)
+    cdef void *result = stock_take(<stock_t *>scope_stock, size if size else 1)
     cdef void *grown
     if result == NULL:
         return NULL
@@ -105,7 +108,7 @@ cdef void *hook_realloc(void *old, void *p, size_t size) noexcept nogil:
         return hook_malloc(old, size)
     if is_ours(p):
         return heap_realloc(heap_around(p), p, size if size else 1, False)
-    if likely(scope_heap == NULL):
+    if likely(scope_stock == NULL):
         return next.realloc(next.ctx, p, size)
     return move_in(next, p, size)
 
@@ -113,7 +116,10 @@ cdef void *hook_realloc(void *old, void *p, size_t size) noexcept nogil:
 cdef void hook_free(void *old, void *p) noexcept nogil:
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
     if unlikely(is_ours(p)):
-        heap_free(p)
+        if likely(scope_stock != NULL):
+            stock_give(<stock_t *>scope_stock, p)
+        else:
+            heap_free(p)
     else:
         next.free(next.ctx, p)
 
@@ -164,6 +170,20 @@ def install():
     is_installed = True
 
 
+cdef stock_t *stock_for_thread() except NULL:
+    """An empty one; the GIL is held."""
+    global stocks
+    cdef stock_t *stock = stocks
+    if stock != NULL:
+        stocks = stock.next
+        return stock
+    stock = <stock_t *>calloc(1, sizeof(stock_t))
+    if stock == NULL:
+        raise MemoryError()
+    stock_open(stock, objects.heap)
+    return stock
+
+
 def heap():
     """The heap of all scopes, or None before the first."""
     return objects
@@ -171,7 +191,7 @@ def heap():
 
 def is_active():
     """Whether the calling thread is in a scope."""
-    return scope_heap != NULL
+    return scope_stock != NULL
 
 
 cdef class Scope:
@@ -180,6 +200,7 @@ cdef class Scope:
     cdef public object arrays    # what is to be left with the scope, or None
     cdef bint is_entered
     cdef PyObject *outer
+    cdef stock_t *stock
     cdef spares_t spares
 
     def __init__(self, *, stack=True):
@@ -188,7 +209,7 @@ cdef class Scope:
         self.stack = stack
 
     def __enter__(self):
-        global scope_heap, scope_inner
+        global scope_stock, scope_inner
         if self.is_entered:
             raise RuntimeError("this scope is entered already: each block needs its own")
         install()
@@ -196,15 +217,17 @@ cdef class Scope:
             raise RuntimeError("another allocator was put before secalloc's: a scope would cover nothing")
         self.outer = <PyObject *>scope_inner
         if self.outer == NULL:
+            self.stock = stock_for_thread()
             spares_take(&self.spares)
         self.is_entered = True
         Py_INCREF(self)
         scope_inner = <void *><PyObject *>self
-        scope_heap = objects.heap
+        if self.outer == NULL:
+            scope_stock = self.stock
 
     def __exit__(self, kind, value, traceback):
         """In as few frames as can be: what lies between their variables nobody can wipe."""
-        global scope_heap, scope_inner
+        global scope_stock, scope_inner, stocks
         if scope_inner != <void *><PyObject *>self:
             raise RuntimeError("a scope is left in another order or thread than it was entered in: nothing changes")
         if self.arrays is not None:
@@ -213,8 +236,11 @@ cdef class Scope:
         scope_inner = <void *>self.outer
         self.is_entered = False
         if self.outer == NULL:
-            scope_heap = NULL
+            scope_stock = NULL
             spares_exchange(&self.spares)
+            stock_close(self.stock)
+            self.stock.next = stocks
+            stocks = self.stock
             if self.stack:
                 residue_wipe_all()
         Py_DECREF(self)

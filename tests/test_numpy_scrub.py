@@ -24,8 +24,8 @@ CLOSED = {
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_what_the_handler_alone_leaves_is_wiped(name):
-    """The control is the same without: twice, as what is freed may be overwritten by chance."""
-    left = measured(operations, name, "handler")["after"] or measured(operations, name, "handler")["after"]
+    """The control is the same without: several times, as what is freed may be overwritten by chance."""
+    left = any(measured(operations, name, "handler")["after"] for _ in range(8))
     assert left, "the handler alone left nothing to wipe"
     assert measured(operations, name, "scrub") == {"live": {}, "after": {}}
 

@@ -3,6 +3,7 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -501,3 +502,62 @@ def test_without_secret_memory_it_says_so():
     )
     assert "SecretMemoryUnavailable" in done.stderr
     assert done.stdout == ""
+
+
+# --- blocks that are freed in a scope are kept for its next objects ---
+
+BLOCKS = """
+import ctypes
+from secalloc import scope
+memory = ctypes.pythonapi
+memory.PyMem_Malloc.restype, memory.PyMem_Malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+memory.PyMem_Free.restype, memory.PyMem_Free.argtypes = None, [ctypes.c_void_p]
+memory.PyMem_Realloc.restype, memory.PyMem_Realloc.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]
+"""
+
+
+@pytest.mark.parametrize("size", [1, 8, 9, 24, 40, 41, 120, 500, 512, 520, 521, 3000])
+def test_a_block_is_zero_as_soon_as_it_is_freed_and_when_it_is_had_again(size):
+    succeed(
+        BLOCKS + """
+import sys
+size = int(sys.argv[1])
+with scope():
+    for _ in range(3):
+        blocks = [memory.PyMem_Malloc(size) for _ in range(300)]
+        assert len(set(blocks)) == 300
+        for p in blocks:
+            assert ctypes.string_at(p, size) == bytes(size)
+            ctypes.memset(p, 0x41, size)
+        for p in blocks:
+            memory.PyMem_Free(p)
+            assert ctypes.string_at(p, size) == bytes(size)
+        blocks = [memory.PyMem_Realloc(memory.PyMem_Malloc(size), 2 * size) for _ in range(300)]
+        for p in blocks:
+            ctypes.memset(p, 0x42, 2 * size)
+        for p in blocks:
+            memory.PyMem_Free(memory.PyMem_Realloc(p, size))
+before = scope.stats().live
+with scope():
+    pass
+assert scope.stats().live == before
+""",
+        size,
+    )
+
+
+@pytest.mark.parametrize(
+    ("misuse", "phrase"),
+    [
+        ("p = memory.PyMem_Malloc(50); memory.PyMem_Free(p); memory.PyMem_Free(p)", "double free"),
+        ("memory.PyMem_Free(memory.PyMem_Malloc(50) + 16)", "pointer into the middle of an object"),
+        ("p = memory.PyMem_Malloc(40); ctypes.memset(p, 65, 42); memory.PyMem_Free(p)", "overflow"),
+    ],
+)
+def test_misuse_in_a_scope_ends_the_process_at_its_end_at_the_latest(misuse, phrase):
+    code = BLOCKS + f"with scope():\n    print('ready', flush=True)\n    {misuse}\n"
+    done = run(code)
+    assert done.stdout == "ready\n"
+    assert done.returncode == -signal.SIGABRT
+    assert phrase in done.stderr
+    assert run(code.replace(misuse, "memory.PyMem_Free(memory.PyMem_Malloc(40))")).returncode == 0
