@@ -6,10 +6,9 @@ from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from secalloc_ext.pep445 import Scope
-
 from secalloc.stepping import decorated
 from secalloc_ext import pep445
+from secalloc_ext.pep445 import Scope
 
 if TYPE_CHECKING:
     from secalloc_ext.heapobject import HeapStats

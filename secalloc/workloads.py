@@ -1,7 +1,8 @@
 """What ordinary programs do, for the cost of the scope's hooks: a dozen small programs after those of pyperformance.
 
-As a program it runs them as it is told: its argument is a mode, of `MODES`; for each line of standard input it runs all of
-them once and writes how many nanoseconds each took, as JSON. Three of these, started together, are asked in turns.
+As a program it runs them as it is told: its argument is a mode, of `MODES`; for each line of standard input it runs
+all of them once and writes how many nanoseconds each took, as JSON. Three of these, started together, are asked in
+turns.
 """
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-__all__ = ["MODES", "Programs", "WORKLOADS"]
+__all__ = ["MODES", "WORKLOADS", "Programs"]
 
 MODES = ("plain", "hooks", "scope")
 DOCUMENT = json.dumps([{"id": i, "name": f"user {i}", "tags": ["a", "b"], "x": i * 1.5} for i in range(100)])
@@ -74,6 +76,14 @@ def _permutations(pool: list[int]) -> Iterator[list[int]]:
             yield [pool[i], *rest]
 
 
+def _big_ints() -> int:
+    modulus, power, total = 10**60 + 7, 3, 0
+    for i in range(300):
+        power = power * power % modulus
+        total += power * i
+    return total
+
+
 def _log() -> int:
     stream = io.StringIO()
     logger = logging.Logger("workload")
@@ -99,9 +109,9 @@ WORKLOADS: dict[str, Callable[[], object]] = {
     "counting": lambda: Counter(TEXT.split()).most_common(10),
     "objects": _tasks,
     "floats": _bodies,
-    "trees": lambda: _tree(11),
+    "trees": partial(_tree, 11),
     "generators": lambda: sum(len(each) for each in _permutations([1, 2, 3, 4, 5])),
-    "big ints": lambda: [pow(3, i, 10**60 + 7) * i for i in range(150)],
+    "big ints": _big_ints,
     "logging": _log,
     "csv": _table,
 }  # fmt: skip

@@ -203,7 +203,7 @@ cdef class Scope:
     cdef stock_t *stock
     cdef spares_t spares
 
-    def __init__(self, *, stack=True):
+    def __init__(self, stack=True):
         if self.is_entered:
             raise RuntimeError("this scope is entered")
         self.stack = stack

@@ -1,9 +1,9 @@
 """Layer 5: blocks that a thread has freed in its scope, wiped and at hand for its next object; inline.
 
 Python makes and drops a small object every few dozen nanoseconds. A block of the stock stays a live object of the heap,
-of all that its slot can hold, so that it costs no canary and no look for writes after free: those that the heap promises
-are seen when the block goes back, at the end of the scope. A pointer is checked as in every free: it begins a slot, which
-is live; but of a block in the stock, not whether it is freed twice.
+of all that its slot can hold, so that it costs no canary and no look for writes after free: those that the heap
+promises are seen when the block goes back, at the end of the scope. A pointer is checked as in every free: it begins
+a slot, which is live; but of a block in the stock, not whether it is freed twice.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from secalloc_ext.cache cimport heap_t

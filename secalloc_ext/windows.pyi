@@ -1,12 +1,11 @@
 from collections.abc import Iterable
-from typing import NoReturn, final
+from typing import NoReturn, Self, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 @final
-@disjoint_base
 class Windows:
-    def __init__(self, secrets: Iterable[bytes], width: int = 8, step: int = 1) -> None: ...
+    def __new__(cls, secrets: Iterable[bytes], width: int = 8, step: int = 1) -> Self: ...
     @property
     def count(self) -> int: ...
     def __reduce__(self) -> NoReturn: ...

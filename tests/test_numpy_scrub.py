@@ -18,7 +18,7 @@ HEAP = Heap("scrub")
 # One for each kind of thing that is wiped, and what is found of it without.
 CLOSED = {
     "m + m.T": "a casting buffer", "np.sort(a)": "the stack", "np.sort(a, kind='stable')": "scratch of malloc",
-    "np.linalg.inv(m)": "BLAS's buffers, LAPACK's workspace", "np.fft.fft(c[:4093])": "scratch of the transform",
+    "np.linalg.inv(m)": "BLAS's buffers, LAPACK's workspace", "np.fft.fft2(m)": "scratch of the transform",
 }  # fmt: skip
 
 

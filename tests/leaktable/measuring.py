@@ -32,8 +32,8 @@ def told(fd, subject):
 
 
 def looked_through(pid, wanted, apart):
-    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as the
-    first; with `apart`, the kinds are looked for one by one."""
+    """Places by the kind of form: "heap", "stack", a file's name, or "mapped". What is part of two forms is found as
+    the first; with `apart`, the kinds are looked for one by one."""
     found = defaultdict(set)
     groups = defaultdict(list)
     for kind, *form in wanted:

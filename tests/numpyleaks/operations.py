@@ -143,7 +143,7 @@ def saved(write):
 def read_back(array, read):
     """What a function reads from the name of a file with the array's bytes, which come there without a copy."""
     with tempfile.NamedTemporaryFile() as file:
-        snp.save(file, array) if read is np.load else os.write(file.fileno(), memoryview(array).cast("B"))
+        snp.save(file, array) if read in (np.load, snp.load) else os.write(file.fileno(), memoryview(array).cast("B"))
         file.flush()
         return read(file.name)
 
