@@ -59,6 +59,7 @@ class scope(Scope):
 
     Raises
     ------
+    NotImplementedError : the interpreter is free-threaded: its objects can be in no other memory than its own
     TooLateError : tracemalloc was started before the first scope
     SecretMemoryUnavailable, MemlockLimitError : there is no secret memory
     RuntimeError : a ``with`` block of a generator or a coroutine has a ``yield`` or an ``await`` in it: it would stay

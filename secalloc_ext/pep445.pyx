@@ -48,6 +48,16 @@ cdef extern from *:
     void *scope_stock
     void *scope_inner
 
+cdef extern from *:
+    """
+    #if defined(Py_GIL_DISABLED)
+    #define IS_FREE_THREADED 1
+    #else
+    #define IS_FREE_THREADED 0
+    #endif
+    """
+    bint IS_FREE_THREADED
+
 cdef extern from "freelists.h":
     ctypedef struct spares_t:
         pass
@@ -136,6 +146,7 @@ def install():
 
     Raises
     ------
+    NotImplementedError : the interpreter is free-threaded
     TooLateError : `tracemalloc` traces already: what it puts back when it stops knows nothing of the hooks
     SecretMemoryUnavailable, MemlockLimitError : there is no secret memory
     """
@@ -146,6 +157,10 @@ def install():
     cdef void *first
     if is_installed:
         return
+    if IS_FREE_THREADED:
+        raise NotImplementedError(
+            "a free-threaded interpreter has its objects in its own allocator's pages, which find them by address: "
+            "no other can be put in its place")
     if is_tracing():
         raise TooLateError(
             "tracemalloc was started before the first scope: when it stopped, blocks of secret memory would be freed "

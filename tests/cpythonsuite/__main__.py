@@ -21,7 +21,6 @@ WHOLE = (*QUICK, "test_unicode", "test_str", "test_re", "test_int", "test_long",
          "test_io", "test_socket", "test_hashlib", "test_ssl", "test_subprocess", "test_fork1")  # fmt: skip
 MODES = ("plain", "hooks", "scope")
 TIMEOUT_SECONDS = 600  # of one file
-RESULT = re.compile(r"^(?:\S+ +\S+ +)?\[?[ \d/:]*\]? ?(test_\S+) (?:failed|crashed)", re.M)
 
 
 def shipped(names: tuple[str, ...]) -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from leaktable import Operation
-from secalloc_ext.windows import Windows
 
 import secalloc.numpy as snp
 from secalloc import scope
 from secalloc.numpy import secure_arrays
+from secalloc_ext.windows import Windows
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parent.parent / "docs" / "NUMPY.md"

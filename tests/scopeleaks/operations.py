@@ -11,10 +11,10 @@ import struct
 from pathlib import Path
 
 from leaktable import Operation
-from secalloc_ext.windows import Windows
 
 from scopeleaks import doing
 from secalloc import SecureBytes, scope
+from secalloc_ext.windows import Windows
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parent.parent / "docs" / "SCOPE.md"
@@ -167,6 +167,7 @@ def kept(operation, wanted):
 
 C_LIBRARY = "a C library's own memory"
 KERNEL = "another process, or its environment"
+HASHES = "the state of Python's own hashes, in malloc's memory"
 _LINES = (
     # json
     ("json", "json.loads(document)"), ("json", "json.loads(document.encode())"),
@@ -241,7 +242,7 @@ _LINES = (
     ("compression", "lzma.decompress(lzma.compress(data))", C_LIBRARY),
     ("compression", "gzip.decompress(gzip.compress(data))", C_LIBRARY),
     # hashes
-    ("hashes", "hashlib.sha256(data).hexdigest()"), ("hashes", "hashlib.blake2b(data, key=data).digest()"),
+    ("hashes", "hashlib.sha256(data).hexdigest()"), ("hashes", "hashlib.blake2b(data, key=data).digest()", HASHES),
     ("hashes", "hashlib.md5(data * 3).digest()"), ("hashes", "hashlib.pbkdf2_hmac('sha256', data, b'salt', 9)"),
     ("hashes", "hashlib.scrypt(data, salt=b's', n=16, r=1, p=1)"),
     ("hashes", "hmac.new(data, b'x', 'sha256').hexdigest()"), ("hashes", "hmac.digest(data, b'x', 'sha256')"),
@@ -266,7 +267,7 @@ _LINES = (
     ("messages", "doing_logging(text)"), ("messages", "doing_traceback(text)"), ("messages", "doing_warning(text)"),
     ("messages", "str(ValueError(text))"),
     # chance
-    ("chance", "random.Random(text).random()"), ("chance", "random.Random(data).sample(text, 20)"),
+    ("chance", "random.Random(text).random()", HASHES), ("chance", "random.Random(data).sample(text, 20)", HASHES),
     ("chance", "str(uuid.uuid5(uuid.NAMESPACE_DNS, text))"), ("chance", "doing_thread(text)"),
 )  # fmt: skip
 OPERATIONS = {line[1]: Operation(*line) for line in _LINES}
