@@ -26,7 +26,8 @@ _known: dict[tuple[CodeType, int], bool] = {}
 def _gives_up_control(code: CodeType, at: int) -> bool:
     """Whether the body of the `with` statement that is being entered at this instruction has a `yield` or an `await`.
 
-    The body is what an exception leaves for the statement's own handler: see the exception table of the code object.
+    In the body is what has the statement's own handler for exceptions, or one that is in the body itself: see the
+    exception table of the code object.
     """
     answer = _known.get((code, at))
     if answer is not None:
@@ -34,10 +35,17 @@ def _gives_up_control(code: CodeType, at: int) -> bool:
     import dis
 
     entries: list[Any] = getattr(dis.Bytecode(code), "exception_entries")  # noqa: B009  typeshed has it not
-    inner = [entry for entry in entries if entry.start > at]
-    body = min(inner, key=lambda entry: (entry.start, -entry.end), default=None)
-    end = body.target if body else at
-    answer = any(at < each.offset < end and each.opname == "YIELD_VALUE" for each in dis.get_instructions(code))
+    body = min((entry for entry in entries if entry.start > at), key=lambda entry: int(entry.start), default=None)
+
+    def is_inside(offset: int) -> bool:
+        for _ in entries:  # from handler to handler, outwards
+            handler = next((entry.target for entry in entries if entry.start <= offset < entry.end), None)
+            if handler is None or body is None or handler == body.target:
+                return handler is not None and body is not None
+            offset = handler
+        return False
+
+    answer = any(each.opname == "YIELD_VALUE" and is_inside(each.offset) for each in dis.get_instructions(code))
     _known[code, at] = answer
     return answer
 
@@ -55,7 +63,7 @@ class scope(Scope):
     Parameters
     ----------
     numpy : whether the data of arrays is on secret pages too; None: if numpy is imported when the block is entered
-    stack : whether what the block's calls left on the thread's stack is wiped at its end, which takes 0.1 ms
+    stack : whether what the block's calls left on the thread's stack is wiped at its end, which takes some microseconds
 
     Raises
     ------

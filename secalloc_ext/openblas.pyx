@@ -7,9 +7,15 @@ wiped, the library computes in the calling threads alone. Which mapping is a buf
 (`blas_memory_alloc`), and how big one is, is measured before anything is written: by what the process's size grows
 when it has to map one.
 """
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport malloc
 from secalloc_ext.prim cimport PAGE_BYTES, wipe
+
+import os
+import struct
+
+from secalloc_ext.elfsymbols import functions
 
 cdef extern from *:
     """
@@ -29,6 +35,8 @@ cdef extern from *:
         void (*set_threads)(int);
         size_t bytes;   /* of a buffer */
         int before;     /* threads, before they were made one */
+        size_t base;    /* where the library is loaded */
+        char path[4096];
     } blas_t;
     typedef struct { blas_t *found; int count; } blas_list_t;
 
@@ -50,10 +58,12 @@ cdef extern from *:
         blas_t *blas = &list->found[list->count];
         blas->alloc = (void *(*)(int))dlsym(library, "blas_memory_alloc");
         blas->free = (void (*)(void *))dlsym(library, "blas_memory_free");
+        blas->base = object->dlpi_addr;
+        strncpy(blas->path, object->dlpi_name, sizeof blas->path - 1);
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
             blas->threads = (int (*)(void))dlsym(library, names[i][0]);
             blas->set_threads = (void (*)(int))dlsym(library, names[i][1]);
-            if (blas->alloc && blas->free && blas->threads && blas->set_threads) {
+            if (blas->threads && blas->set_threads) {
                 list->count++;   /* the library stays open: it is not to go while it is known here */
                 return 0;
             }
@@ -64,6 +74,7 @@ cdef extern from *:
 
     static int blas_find(blas_t *found)
     {
+        memset(found, 0, BLAS_LIBRARIES_MAX * sizeof *found);
         blas_list_t list = {found, 0};
         dl_iterate_phdr(blas_look, &list);
         return list.count;
@@ -77,6 +88,8 @@ cdef extern from *:
         void (*set_threads)(int) noexcept nogil
         size_t bytes
         int before
+        size_t base
+        char path[4096]
     int blas_find(blas_t *found) nogil
     int mincore(void *p, size_t size, unsigned char *resident) nogil
 
@@ -86,6 +99,7 @@ cdef enum:
     BUFFER_BYTES_MIN = 1 << 20
 
 cdef blas_t libraries[BLAS_LIBRARIES_MAX]
+cdef blas_t found[BLAS_LIBRARIES_MAX]
 cdef int library_count = -1      # not looked for yet
 cdef unsigned char *resident = NULL  # a byte for each page of a buffer
 
@@ -144,10 +158,34 @@ cdef size_t buffer_bytes(blas_t *blas) except? 0:
     return result
 
 
+cdef void *local_function(blas_t *blas, bytes name) except? NULL:
+    """A function that the library has and does not export, as wheels of numpy from 2.5 on; NULL: it is not to be found.
+
+    By the symbol table of the library's file, which may have been exchanged since: its code must be what is loaded.
+    """
+    cdef size_t address
+    try:
+        function = functions(os.fsdecode(blas.path), (name,)).get(name)
+    except (OSError, ValueError, struct.error):
+        return NULL  # gone, or no such file: then nothing is known of it
+    if function is None:
+        return NULL
+    address = blas.base + <size_t>function.offset
+    loaded = PyBytes_FromStringAndSize(<char *>address, len(function.start))
+    return <void *>address if loaded == function.start else NULL
+
+
+cdef bint complete(blas_t *blas) except -1:
+    """Whether the library's buffers can be had."""
+    if blas.alloc == NULL or blas.free == NULL:
+        blas.alloc = <void *(*)(int) noexcept nogil>local_function(blas, b"blas_memory_alloc")
+        blas.free = <void (*)(void *) noexcept nogil>local_function(blas, b"blas_memory_free")
+    return blas.alloc != NULL and blas.free != NULL
+
+
 def find():
     """Look for OpenBLAS in this process, at each call again until one is there. Answers how many there are."""
     global library_count, resident
-    cdef blas_t found[BLAS_LIBRARIES_MAX]
     cdef int i, count
     cdef size_t pages = 0
     if library_count > 0:
@@ -155,6 +193,8 @@ def find():
     count = blas_find(found)
     library_count = 0
     for i in range(count):
+        if not complete(&found[i]):
+            continue
         found[i].bytes = buffer_bytes(&found[i])
         if found[i].bytes:
             libraries[library_count] = found[i]

@@ -17,7 +17,7 @@ ORDER = (
      "hexadecimal"),
     ("arraydata", "bitsource", "waysout", "revealedbytes", "revealedstr"),
     ("files", "environment", "sockets", "base64", "terminal", "residue", "windows"),
-    ("openblas", "stock"), ("scrub",), ("nep49", "pep445", "prompt"),
+    ("elfsymbols",), ("openblas", "stock"), ("scrub",), ("nep49", "pep445", "prompt"),
     ("revealtext",), ("revealcodecs",), ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}
@@ -94,7 +94,7 @@ def test_a_source_keeps_the_rules(path: Path) -> None:
 
 
 def test_every_source_has_a_rank() -> None:
-    assert {path.stem for path in SOURCES} | {"errors"} == set(RANK)
+    assert {path.stem for path in SOURCES} | {"errors", "elfsymbols"} == set(RANK)
 
 
 @pytest.mark.parametrize(

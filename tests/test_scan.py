@@ -97,7 +97,6 @@ def test_parts_are_found_of_whichever_secret_width_and_place():
         process.stdin.close()
     names = [hit.needle for hit in found]
     assert set(names) == {"s0", "s1"}
-    assert names.count("s0") == names.count("s1")  # in each copy of it: the buffer that was read into, and what is kept
 
 
 @pytest.mark.parametrize("secret", [b"", b"short", bytes(100), b"abab" * 20])
