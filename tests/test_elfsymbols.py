@@ -91,6 +91,7 @@ if sys.argv[2] == "True":
     path.write_bytes(data)
 print(openblas.find())
 """
-    done = subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path), str(exchanged)], capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", code, str(tmp_path), str(exchanged)]
+    done = subprocess.run(command, capture_output=True, text=True)
     exports = hasattr(ctypes.CDLL(next(folder.parent.glob("numpy.libs/libscipy_openblas*"))), "blas_memory_alloc")
     assert done.stdout.strip() == ("1" if exports or not exchanged else "0"), done.stderr
