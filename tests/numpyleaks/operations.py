@@ -154,7 +154,7 @@ OBJECT = "numbers are Python objects: pymalloc's pools, not wiped when freed"
 TEXT = "text is a Python object"
 MALLOC = "scratch of malloc, not wiped when freed"
 BLAS = "BLAS packs blocks of its arguments into buffers that it keeps"
-STACK = "left on the stack"
+STACK = "on the stack"
 STDIO = "a buffer of the C library's stdio"
 _LINES = (
     # arithmetic
@@ -162,7 +162,7 @@ _LINES = (
     ("arithmetic", "a ** 3"), ("arithmetic", "np.sqrt(a)"), ("arithmetic", "np.exp(a)"), ("arithmetic", "np.sin(a)"),
     ("arithmetic", "np.log1p(a)"), ("arithmetic", "np.maximum(a, b)"), ("arithmetic", "i ^ 12345"),
     ("arithmetic", "np.add(a, b, out=b.copy())"), ("arithmetic", "a[::-1] + b[::2].repeat(2)"),
-    ("arithmetic", "m + a[:ROWS]"), ("arithmetic", "m + m.T", MALLOC), ("arithmetic", "c * c"),
+    ("arithmetic", "m + a[:ROWS]", MALLOC), ("arithmetic", "m + m.T", MALLOC), ("arithmetic", "c * c"),
     ("arithmetic", "np.clip(a, .25, .75)"),
     # casts
     ("casts", "a.astype('f4')"), ("casts", "f.astype('f8')"), ("casts", "a.astype('c16')"),
@@ -173,10 +173,11 @@ _LINES = (
     ("casts", "a.astype('S24')", "numpy keeps the digits of its last number in a static buffer"),
     ("casts", "np.frombuffer(a.tobytes())", TEXT),
     # sorts
-    ("sorts", "np.sort(a)"), ("sorts", "np.sort(a, kind='stable')", MALLOC), ("sorts", "np.sort(u, kind='stable')"),
-    ("sorts", "np.sort(i, kind='stable')", MALLOC), ("sorts", "np.sort(m, axis=0)", MALLOC),
-    ("sorts", "np.argsort(a)"), ("sorts", "np.partition(a, N // 2)"), ("sorts", "np.unique(a)"),
-    ("sorts", "np.median(a)", OBJECT), ("sorts", "np.searchsorted(np.sort(a), b)"), ("sorts", "np.lexsort((a, b))"),
+    ("sorts", "np.sort(a)", STACK), ("sorts", "np.sort(a, kind='stable')", MALLOC),
+    ("sorts", "np.sort(u, kind='stable')"), ("sorts", "np.sort(i, kind='stable')", MALLOC),
+    ("sorts", "np.sort(m, axis=0)", MALLOC), ("sorts", "np.argsort(a)", STACK),
+    ("sorts", "np.partition(a, N // 2)", STACK), ("sorts", "np.unique(a)", OBJECT), ("sorts", "np.median(a)", OBJECT),
+    ("sorts", "np.searchsorted(np.sort(a), b)", STACK), ("sorts", "np.lexsort((a, b))", MALLOC),
     ("sorts", "np.percentile(a, [10, 50, 90])", OBJECT),
     # reductions
     ("reductions", "a.sum()", OBJECT), ("reductions", "m.sum(axis=0)"), ("reductions", "np.cumsum(a)"),
@@ -193,7 +194,8 @@ _LINES = (
     ("linear algebra", "np.dot(a, b)", OBJECT), ("linear algebra", "np.einsum('ij,jk->ik', m, n)", BLAS),
     ("linear algebra", "np.einsum('ij,ij->i', m, n)"),
     ("linear algebra", "np.einsum('ij,jk,kl->il', m, n, m, optimize=True)", BLAS),
-    ("linear algebra", "np.outer(a[:90], b[:90])"), ("linear algebra", "i[:ROWS] @ i.view('u4')[:ROWS]", OBJECT),
+    ("linear algebra", "np.outer(a[:90], b[:90])", MALLOC),
+    ("linear algebra", "i[:ROWS] @ i.view('u4')[:ROWS]", OBJECT),
     ("linear algebra", "np.linalg.solve(m, a[:ROWS])", BLAS), ("linear algebra", "np.linalg.inv(m)", BLAS),
     ("linear algebra", "np.linalg.cholesky(s)", BLAS), ("linear algebra", "np.linalg.svd(m)", BLAS),
     ("linear algebra", "np.linalg.eigh(s)", BLAS), ("linear algebra", "np.linalg.qr(m)", BLAS),

@@ -1,4 +1,4 @@
-"""pytest's plug-in: the fixture ``leak_scan``."""
+"""pytest's plug-in, the fixture ``leak_scan``: here, so that a session without it imports nothing of secalloc."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
