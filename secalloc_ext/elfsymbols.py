@@ -44,13 +44,13 @@ def _functions(file: mmap.mmap, names: tuple[bytes, ...]) -> dict[bytes, Found]:
         raise ValueError("no ELF file of 64 bits")
     header = HEADER.unpack_from(file)
     first, size, count = header[6], header[11], header[12]
-    sections = [SECTION.unpack_from(file, first + i * size) for i in range(count)]
+    sections: list[tuple[int, ...]] = [SECTION.unpack_from(file, first + i * size) for i in range(count)]
     found: dict[bytes, Found] = {}
     for section in sections:
         if section[1] != SYMBOL_TABLE:
             continue
         text, text_size = sections[section[6]][4:6]
-        wanted = {}
+        wanted: dict[int, bytes] = {}
         for name in names:  # where each stands in the names' section
             at = file.find(b"\0" + name + b"\0", text, text + text_size)
             if at >= 0:
