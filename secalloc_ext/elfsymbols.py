@@ -57,6 +57,6 @@ def _functions(file: mmap.mmap, names: tuple[bytes, ...]) -> dict[bytes, Found]:
                 wanted[at + 1 - text] = name
         for name_at, kind, _, home, value, _ in SYMBOL.iter_unpack(file[section[4] : section[4] + section[5]]):
             if name_at in wanted and kind & 15 == FUNCTION and home < count:
-                start = value - sections[home][3] + sections[home][4]
+                start: int = value - sections[home][3] + sections[home][4]
                 found[wanted[name_at]] = Found(value, file[start : start + START_BYTES])
     return found
