@@ -55,8 +55,9 @@ def _functions(file: mmap.mmap, names: tuple[bytes, ...]) -> dict[bytes, Found]:
             at = file.find(b"\0" + name + b"\0", text, text + text_size)
             if at >= 0:
                 wanted[at + 1 - text] = name
-        for name_at, kind, _, home, value, _ in SYMBOL.iter_unpack(file[section[4] : section[4] + section[5]]):
+        symbols: list[tuple[int, ...]] = list(SYMBOL.iter_unpack(file[section[4] : section[4] + section[5]]))
+        for name_at, kind, _, home, value, _ in symbols:
             if name_at in wanted and kind & 15 == FUNCTION and home < count:
-                start: int = value - sections[home][3] + sections[home][4]
+                start = value - sections[home][3] + sections[home][4]
                 found[wanted[name_at]] = Found(value, file[start : start + START_BYTES])
     return found
