@@ -16,9 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 QUICK = ("test_bytes", "test_dict", "test_list", "test_set", "test_float", "test_json", "test_gc", "test_weakref",
-         "test_generators", "test_coroutines", "test_threading")  # fmt: skip
-WHOLE = (*QUICK, "test_unicode", "test_str", "test_re", "test_int", "test_long", "test_pickle", "test_asyncio",
-         "test_io", "test_socket", "test_hashlib", "test_ssl", "test_subprocess", "test_fork1")  # fmt: skip
+         "test_generators", "test_coroutines")  # fmt: skip
+WHOLE = (*QUICK, "test_threading", "test_unicode", "test_str", "test_re", "test_int", "test_long", "test_pickle",
+         "test_asyncio", "test_io", "test_socket", "test_hashlib", "test_ssl", "test_subprocess",
+         "test_fork1")  # fmt: skip
 MODES = ("plain", "hooks", "scope")
 TIMEOUT_SECONDS = 600  # of one file
 
