@@ -20,11 +20,14 @@ class secure_arrays(SecureArrays):
 
     Also a decorator, of functions, coroutines and generators: then each call, and each step of a generator or
     coroutine, is a block of its own. Blocks nest; an object is for one block at a time. What numpy, BLAS and LAPACK
-    copy into buffers of their own stays in ordinary memory.
+    copy into buffers of their own stays in ordinary memory, unless it is scrubbed.
 
     Parameters
     ----------
     heap : where the data goes; None: the default heap
+    scrub : whether what C libraries leave behind in the block is wiped at its end: memory that they free, OpenBLAS's
+        buffers, the thread's stack. `scrubs` says, once entered, which of "malloc", "blas" and "stack" it is here.
+        While such a block is open, OpenBLAS computes in the calling threads alone, in the whole process
 
     Raises
     ------

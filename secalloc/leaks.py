@@ -27,18 +27,17 @@ from typing import TYPE_CHECKING, Any
 
 from secalloc import SecallocError, SecureBytes
 from secalloc.attacks import Needle
-from secalloc.holder import address_of, needle_of
+from secalloc.holder import ALPHABET, address_of, needle_of
 from secalloc.scan import Hit, Wanted, fragments
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
-    "Blind", "Ended", "Leak", "LeakScan", "control", "forms", "letters", "marker", "program", "run_program", "scan",
-    "scan_process",
+    "Blind", "Ended", "Leak", "LeakScan", "control", "forms", "letters", "limbs", "marker", "program", "run_program",
+    "scan", "scan_process",
 ]  # fmt: skip
 
-LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 PART_BYTES = 12     # that lie together, of a secret or of a form of it
 WIDE = {"UTF-16": 2, "UTF-32": 4}  # bytes for each
 SECRET_BYTES_MIN = 16
@@ -70,7 +69,7 @@ def marker(size: int = 32, heap: Any = None) -> SecureBytes:
     """Random letters on secret pages, as a secret that is text: of 6 bits each."""
     key = SecureBytes.random(size, heap=heap)
     for i in range(size):
-        key[i] = LETTERS[key[i] & 63]
+        key[i] = ALPHABET[key[i] & 63]
     return key
 
 
@@ -83,13 +82,17 @@ def forms(secret: bytes) -> dict[str, bytes]:
     for shift in range(3):  # base64 of it depends on where it begins
         found[f"base64 +{shift}"] = base64.b64encode(bytes(shift) + secret)[4 * bool(shift) : -4]
     for order, ordered in (("big", secret), ("little", secret[::-1])):
-        number = int.from_bytes(ordered, "big")
-        limbs: list[int] = []
-        while number:
-            limbs.append(number & (1 << 30) - 1)
-            number >>= 30
-        found[f"int, {order}-endian"] = struct.pack(f"<{len(limbs)}I", *limbs)
+        found[f"int, {order}-endian"] = limbs(int.from_bytes(ordered, "big"))
     return found
+
+
+def limbs(number: int) -> bytes:
+    """An int's digits of 30 bits, as they lie in memory."""
+    found: list[int] = []
+    while number:
+        found.append(number & (1 << 30) - 1)
+        number >>= 30
+    return struct.pack(f"<{len(found)}I", *found)
 
 
 def _area(name: str) -> str:
@@ -181,8 +184,7 @@ class LeakScan:
 
 SYS_TRACEME, SYS_CONT, SYS_SETOPTIONS = 0, 7, 0x4200
 OPTION_EXEC, OPTION_EXIT, OPTION_KILL = 1 << 4, 1 << 6, 1 << 20
-EVENT_EXEC, EVENT_EXIT = 4, 6
-SIGTRAP = 5
+EVENT_EXIT = 6
 
 
 @dataclass(frozen=True)
@@ -228,10 +230,9 @@ def run_program(
                 program.stdin.write(standard_input or b"")
                 program.stdin.close()
             signal = 0
-        elif event == EVENT_EXIT:
-            leaks = scan_process(program.pid, secret)
-            signal = 0
         elif event:
+            if event == EVENT_EXIT:
+                leaks = scan_process(program.pid, secret)
             signal = 0
         _traced(SYS_CONT, program.pid, signal)
     program.returncode = os.waitstatus_to_exitcode(status)
@@ -240,7 +241,7 @@ def run_program(
 
 def letters(size: int = 32) -> bytes:
     """A secret for another program."""
-    return bytes(secrets.choice(LETTERS) for _ in range(size))
+    return bytes(secrets.choice(ALPHABET) for _ in range(size))
 
 
 def control() -> None:

@@ -14,7 +14,7 @@ from secalloc_ext.cache cimport heap_t
 from secalloc_ext.chunk cimport reservation
 from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
-from secalloc_ext.prim cimport likely, unlikely, wipe
+from secalloc_ext.prim cimport likely, size_multiply, unlikely, wipe
 from secalloc_ext.residue cimport residue_wipe_all
 from secalloc_ext.stock cimport stock_close, stock_give, stock_open, stock_t, stock_take
 
@@ -87,12 +87,13 @@ cdef void *hook_malloc(void *old, size_t size) noexcept nogil:
 
 
 cdef void *hook_calloc(void *old, size_t count, size_t size) noexcept nogil:
+    cdef size_t total = 0
     cdef PyMemAllocatorEx *next = <PyMemAllocatorEx *>old
     if likely(scope_stock == NULL):
         return next.calloc(next.ctx, count, size)
-    if size != 0 and count > <size_t>-1 // size:
+    if size_multiply(count, size, &total):
         return NULL
-    return stock_take(<stock_t *>scope_stock, count * size if count * size else 1)
+    return stock_take(<stock_t *>scope_stock, total if total else 1)
 
 
 cdef void *move_in(PyMemAllocatorEx *next, void *p, size_t size) noexcept nogil:

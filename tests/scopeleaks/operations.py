@@ -14,12 +14,12 @@ from leaktable import Operation
 
 from scopeleaks import doing
 from secalloc import SecureBytes, scope
+from secalloc.leaks import limbs, marker
 from secalloc_ext.windows import Windows
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parent.parent / "docs" / "SCOPE.md"
 WARM = True  # modules load much at a first call
-ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 BLOCKS = {
     "ordinary": lambda heap: contextlib.nullcontext(),
     "bare": lambda heap: scope(stack=False),
@@ -37,9 +37,8 @@ def versions():
 
 def inputs(heap):
     """48 letters, 45 decimal digits, and a number from 1 to 2: as bytes on secret pages."""
-    letters, digits, real = (SecureBytes.random(size, heap=heap) for size in (48, 45, 8))
-    for i in range(48):
-        letters[i] = ALPHABET[letters[i] & 63]
+    letters = marker(48, heap)
+    digits, real = (SecureBytes.random(size, heap=heap) for size in (45, 8))
     for i in range(45):
         digits[i] = 49 + digits[i] % 9
     real[6] = 0xF0 | real[6] & 15
@@ -83,15 +82,6 @@ def names(operation, secrets):
 
 
 # --- what is looked for ---
-
-
-def limbs(number):
-    """An int's digits of 30 bits, as they lie in memory."""
-    number, found = abs(number), []
-    while number:
-        found.append(number & (1 << 30) - 1)
-        number >>= 30
-    return struct.pack(f"<{len(found)}I", *found)
 
 
 def words(number):
