@@ -104,8 +104,14 @@ class NoMappingLeft:
         while libc.mprotect(address, 4096, PROT_READ) == 0:  # each second page: two mappings more
             address += 8192
         assert address < self.first + self.bytes
-        while self.and_one_more and libc.mmap(None, 4096, PROT_READ, MAP_SHARED_ANONYMOUS, -1, 0) != FAILED:
+        while self.and_one_more and not self.is_full():
             pass
+        return self
+
+    @staticmethod
+    def is_full():
+        """Whether no mapping more is to be had, by taking one; Python itself may give one back at any time."""
+        return libc.mmap(None, 4096, PROT_READ, MAP_SHARED_ANONYMOUS, -1, 0) == FAILED
 
     def __exit__(self, *exception):
         assert libc.munmap(self.first, self.bytes) == 0
