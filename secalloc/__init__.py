@@ -15,6 +15,7 @@ from secalloc_ext.errors import (
     SecretMemoryUnavailable,
     SecretMemoryWarning,
     TooLateError,
+    UnsupportedError,
     WipedError,
 )
 from secalloc_ext.heapobject import Heap, HeapStats, configure, enable_guard_report, stats, wipe_on_signal
@@ -33,6 +34,7 @@ __all__ = [
     "SecretMemoryWarning",
     "SecureBytes",
     "TooLateError",
+    "UnsupportedError",
     "WipedError",
     "configure",
     "enable_guard_report",

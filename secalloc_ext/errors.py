@@ -18,6 +18,7 @@ __all__ = [
     "SecretMemoryUnavailable",
     "SecretMemoryWarning",
     "TooLateError",
+    "UnsupportedError",
     "WipedError",
 ]
 
@@ -56,6 +57,10 @@ class ProtectedError(SecallocError):
 
 class TooLateError(SecallocError):
     """This can only be done before first use."""
+
+
+class UnsupportedError(SecallocError):
+    """A library or an interpreter is built in a way that is not known here; nothing was done to it."""
 
 
 class SecretMemoryWarning(UserWarning):

@@ -17,7 +17,7 @@ ORDER = (
      "hexadecimal"),
     ("arraydata", "bitsource", "waysout", "revealedbytes", "revealedstr"),
     ("files", "environment", "sockets", "base64", "terminal", "residue", "windows"),
-    ("elfsymbols",), ("openblas", "stock"), ("scrub",), ("nep49", "pep445", "prompt"),
+    ("elfsymbols",), ("openblas", "stock", "libcrypto"), ("scrub", "tlskeys"), ("nep49", "pep445", "prompt"),
     ("revealtext",), ("revealcodecs",), ("revealmethods",), ("revealparts", "revealcase"), ("reveal",),
 )  # fmt: skip
 BELOW_PYTHON = {name for names in ORDER[: ORDER.index(("errors",))] for name in names}

@@ -1,0 +1,106 @@
+"""`python -m secalloc.openssl`: programs that cannot be changed, with OpenSSL's memory on secret pages from the start."""
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import sysconfig
+from pathlib import Path
+
+__all__ = ["main", "prepare"]
+
+USAGE = """\
+usage: python -m secalloc.openssl [--cryptography] [--fork-warning] PROGRAM.py [ARGUMENT...]
+       python -m secalloc.openssl [...] -m MODULE [ARGUMENT...]
+       python -m secalloc.openssl [...] -c CODE [ARGUMENT...]
+       python -m secalloc.openssl --status
+       python -m secalloc.openssl --write-hook [FOLDER]
+       python -m secalloc.openssl --remove-hook [FOLDER]
+
+Runs a Python program as python itself would, all that the OpenSSL of `ssl` and `hashlib` allocates being on secret pages.
+--write-hook has every start of this Python do so for which SECALLOC_OPENSSL=1 is set: a file of one line in the folder of
+its packages. secalloc writes it only when asked to in this way.
+"""
+HOOK = "secalloc_openssl.pth"
+# What Python runs at its start, in every environment: as little as can be, unless it is asked for.
+HOOK_TEXT = """\
+import os; os.environ.get("SECALLOC_OPENSSL") == "1" and __import__("secalloc.starting").starting.prepare()
+"""
+WRONG_USE = 2
+
+
+def prepare() -> None:
+    """What the hook calls: OpenSSL is routed, or the process ends. It must not go on without."""
+    from secalloc import SecallocError
+    from secalloc.openssl import install
+
+    try:
+        install()
+    except (SecallocError, OSError) as error:
+        print(f"SECALLOC_OPENSSL=1: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # an exception would be printed, and Python go on
+
+
+def _status() -> int:
+    from secalloc.openssl import status
+
+    for each in status().libraries:
+        print(f"{each.needed_by}: {each.version}, {each.path}: {'routed' if each.routed else 'not routed'}")
+    return 0
+
+
+def _hook(write: bool, folder: str) -> int:
+    path = Path(folder or sysconfig.get_path("purelib")) / HOOK
+    if write:
+        path.write_text(HOOK_TEXT)
+        print(f"{path} written: with SECALLOC_OPENSSL=1, this Python has OpenSSL's memory on secret pages")
+    else:
+        path.unlink()
+        print(f"{path} removed")
+    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    """As the interpreter does; `sys.argv` and the first place that modules come from are the program's."""
+    first, *rest = arguments
+    if first in ("-m", "-c"):
+        if not rest:
+            print(USAGE, file=sys.stderr, end="")
+            return WRONG_USE
+        what, *rest = rest
+        sys.argv = [first, *rest]
+        if first == "-m":
+            sys.path[0] = os.getcwd()
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.path[0] = ""
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+        return 0
+    sys.argv = [first, *rest]
+    sys.path[0] = os.path.dirname(os.path.abspath(first))
+    runpy.run_path(first, run_name="__main__")
+    return 0
+
+
+def main() -> int:
+    """The command: see USAGE."""
+    arguments = sys.argv[1:]
+    options: dict[str, bool] = {}
+    while arguments and arguments[0] in ("--cryptography", "--fork-warning"):
+        options[arguments.pop(0)[2:].replace("-", "_")] = True
+    if not options and arguments[:1] == ["--status"] and len(arguments) == 1:
+        return _status()
+    if not options and arguments[:1] in (["--write-hook"], ["--remove-hook"]) and len(arguments) <= 2:
+        return _hook(arguments[0] == "--write-hook", arguments[1] if len(arguments) == 2 else "")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")):
+        print(USAGE, file=sys.stderr, end="")
+        return WRONG_USE
+    from secalloc import SecallocError
+    from secalloc.openssl import install
+
+    try:
+        install(**options)
+    except (SecallocError, OSError) as error:
+        print(f"secalloc: {error}", file=sys.stderr)
+        return 1
+    return _run(arguments)
