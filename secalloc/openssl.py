@@ -16,6 +16,7 @@ This reduces leaks: what was measured, and what is not covered, is in docs/OPENS
 """
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from importlib.util import find_spec
@@ -68,11 +69,12 @@ def _library(module: str) -> Library:
             folders = package.submodule_search_locations if package else None
             if not folders:
                 raise UnsupportedError("cryptography is not installed")
-            folder = os.path.join(folders[0], "hazmat", "bindings")
-            names = [name for name in sorted(os.listdir(folder)) if name.startswith("_rust") and name.endswith(".so")]
-            if not names:
-                raise UnsupportedError(f"{folder} has no _rust*.so: this cryptography is older than secalloc knows")
-            origin = os.path.join(folder, names[0])
+            here = os.path.join(glob.escape(folders[0]), "hazmat", "bindings")
+            # Before 40.0 there were both, and OpenSSL in the first.
+            files = [*glob.glob(os.path.join(here, "_openssl*.so")), *glob.glob(os.path.join(here, "_rust*.so"))]
+            if not files:
+                raise UnsupportedError(f"{folders[0]} has no hazmat/bindings/_rust*.so: no cryptography that is known")
+            origin = files[0]
         else:
             spec = find_spec(module)
             if spec is None:
@@ -94,7 +96,7 @@ def install(
     ----------
     limit : most bytes of secret pages, as int or "4 MiB"; what is beyond fails in OpenSSL, as for want of memory
     cryptography : do the same for the OpenSSL that the `cryptography` package has linked in, by the symbol table of
-        its file. Keys that are given to it as Python's bytes pass through ordinary memory all the same
+        its file. Give it keys as DER in a SecureBytes: PEM and what is encrypted passes through Rust's memory
     fork_warning : from here on, `os.fork` warns (SecretMemoryWarning) when it copies OpenSSL's memory to a child
 
     Raises
@@ -108,8 +110,8 @@ def install(
     A forked child has copies of its own, as it could not make a digest without. Thread-safe once it has returned.
     """
     wanted = ("_ssl", "cryptography") if cryptography else ("_ssl",)
-    for name in wanted:
-        _library(name).route(limit)
+    for library in [_library(name) for name in wanted]:  # all are found before any is changed
+        library.route(limit)
     hashes = _library("_hashlib")
     if not hashes.routed:
         hashes.route(limit)

@@ -6,6 +6,7 @@ The ratio is ours / theirs. Of a cost, one below 1 is in our favour; of a bandwi
 from __future__ import annotations
 
 import hmac
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,13 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from secalloc import Heap, SecureBytes, scope
+from secalloc import Heap, SecureBytes, handshakes, scope, workloads
 from secalloc.locked import locked_ranges
 from secalloc.measure import Measured, Sample, compare
 from secalloc.peers import Absent, Found, find_peers
+from secalloc.programs import Programs
 from secalloc.pypeers import find_python_peers
-from secalloc.workloads import WORKLOADS, Programs
 from secalloc_ext import loops
 from secalloc_ext.loops import Peer, Stand, Trace
 
@@ -246,18 +249,39 @@ def _array_rows() -> Iterator[Row]:
 def _scope_rows() -> Iterator[Row]:
     def measure(mode: str) -> Callable[[int], Measured]:
         def measure_rounds(rounds: int) -> Measured:
-            with closing(Programs()) as programs:
-                return compare(lambda: programs.sample(mode), lambda: programs.sample("plain"), 3 * rounds)
+            with closing(Programs("secalloc.workloads", workloads.MODES)) as programs:
+                ours, plain = (lambda mode=mode: workloads.mean(programs.each(mode)) for mode in (mode, "plain"))
+                return compare(ours, plain, 3 * rounds)
 
         return measure_rounds
 
-    what = f"{len(WORKLOADS)} small programs, geometric mean"
+    what = f"{len(workloads.WORKLOADS)} small programs, geometric mean"
     yield Row("scope(): hooks in place, no scope", what, "no hooks", "ns", 1.0, 1.03, measure("hooks"))
     yield Row("scope(): all in a scope", what, "no hooks", "ns", 1.0, 1.1, measure("scope"))
     for stack, microseconds in ((True, 100), (False, 15)):
         block = _statement(f"with scope(stack={stack}): pass", {"scope": scope}, 2_000)
         yield Row("scope(): entered and left", f"stack={stack}", f"{microseconds} us", "ns", 0.5, 1.0,
                   partial(compare, block, partial(float, 1000 * microseconds)))  # fmt: skip
+
+
+# --- OpenSSL ----------------------------------------------------------------------------------------------------------
+
+def _openssl_rows() -> Iterator[Row]:
+    """The server's part alone, in nanoseconds; 1/0.9 of the time is 0.9 of the handshakes in a second."""
+    def measure(what: str) -> Callable[[int], Measured]:
+        def measure_rounds(rounds: int) -> Measured:
+            with TemporaryDirectory() as folder:
+                handshakes.make_keys(Path(folder))
+                with closing(Programs("secalloc.handshakes", handshakes.MODES, folder)) as programs:
+                    ours, plain = (lambda mode=mode: programs.each(mode)[what] for mode in ("secalloc", "plain"))
+                    return compare(ours, plain, rounds)
+
+        return measure_rounds
+
+    skipped = None if shutil.which("openssl") else "the openssl program is not here, which makes the keys"
+    for kind in handshakes.KEYS:
+        yield Row("TLS server: a handshake", kind, "ordinary memory", "ns", 1.0, 1 / 0.9, measure(kind), skipped)
+    yield Row("TLS server", handshakes.BULK, "ordinary memory", "ns", 1.0, 1 / 0.95, measure(handshakes.BULK), skipped)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -354,6 +378,7 @@ def rows() -> Iterator[Row]:
     yield from _python_peer_rows()
     yield from _array_rows()
     yield from _scope_rows()
+    yield from _openssl_rows()
     yield from _wipe_rows()
     yield from _memory_rows()
     yield from _touch_rows()

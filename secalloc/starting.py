@@ -1,4 +1,4 @@
-"""`python -m secalloc.openssl`: programs that cannot be changed, with OpenSSL's memory on secret pages from the start."""
+"""`python -m secalloc.openssl`: programs that cannot be changed, with OpenSSL's memory on secret pages."""
 from __future__ import annotations
 
 import os
@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-__all__ = ["main", "prepare"]
+__all__ = ["main"]
 
 USAGE = """\
 usage: python -m secalloc.openssl [--cryptography] [--fork-warning] PROGRAM.py [ARGUMENT...]
@@ -17,28 +17,23 @@ usage: python -m secalloc.openssl [--cryptography] [--fork-warning] PROGRAM.py [
        python -m secalloc.openssl --write-hook [FOLDER]
        python -m secalloc.openssl --remove-hook [FOLDER]
 
-Runs a Python program as python itself would, all that the OpenSSL of `ssl` and `hashlib` allocates being on secret pages.
---write-hook has every start of this Python do so for which SECALLOC_OPENSSL=1 is set: a file of one line in the folder of
-its packages. secalloc writes it only when asked to in this way.
+Runs a Python program as python itself would, with all that the OpenSSL of `ssl` and `hashlib` allocates on secret pages.
+--write-hook has every start of this Python do so for which SECALLOC_OPENSSL=1 is set, by a file of one line in the folder
+of its packages. secalloc writes it only when asked to in this way.
 """
 HOOK = "secalloc_openssl.pth"
-# What Python runs at its start, in every environment: as little as can be, unless it is asked for.
-HOOK_TEXT = """\
-import os; os.environ.get("SECALLOC_OPENSSL") == "1" and __import__("secalloc.starting").starting.prepare()
-"""
-WRONG_USE = 2
-
-
-def prepare() -> None:
-    """What the hook calls: OpenSSL is routed, or the process ends. It must not go on without."""
-    from secalloc import SecallocError
+# What Python runs at each start: as little as can be, unless it is asked for. Then it must not go on without: what a line
+# of such a file raises, Python only prints.
+HOOK_CODE = """\
+try:
     from secalloc.openssl import install
-
-    try:
-        install()
-    except (SecallocError, OSError) as error:
-        print(f"SECALLOC_OPENSSL=1: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # an exception would be printed, and Python go on
+    install()
+except BaseException as error:
+    os.write(2, f"SECALLOC_OPENSSL=1: {error}\\n".encode())
+    os._exit(1)
+"""
+HOOK_TEXT = f'import os; os.environ.get("SECALLOC_OPENSSL") == "1" and exec({HOOK_CODE!r})\n'
+WRONG_USE = 2
 
 
 def _status() -> int:
@@ -60,8 +55,14 @@ def _hook(write: bool, folder: str) -> int:
     return 0
 
 
+def _come_from(folder: str) -> None:
+    """Where a program's modules are looked for first; with `python -P`, nowhere of its own."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
 def _run(arguments: list[str]) -> int:
-    """As the interpreter does; `sys.argv` and the first place that modules come from are the program's."""
+    """As the interpreter does."""
     first, *rest = arguments
     if first in ("-m", "-c"):
         if not rest:
@@ -70,14 +71,14 @@ def _run(arguments: list[str]) -> int:
         what, *rest = rest
         sys.argv = [first, *rest]
         if first == "-m":
-            sys.path[0] = os.getcwd()
+            _come_from(os.getcwd())
             runpy.run_module(what, run_name="__main__", alter_sys=True)
         else:
-            sys.path[0] = ""
+            _come_from("")
             exec(compile(what, "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
         return 0
     sys.argv = [first, *rest]
-    sys.path[0] = os.path.dirname(os.path.abspath(first))
+    _come_from(os.path.dirname(os.path.abspath(first)))
     runpy.run_path(first, run_name="__main__")
     return 0
 

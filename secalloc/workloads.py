@@ -13,15 +13,14 @@ import logging
 import math
 import pickle
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-__all__ = ["MODES", "WORKLOADS", "Programs"]
+__all__ = ["MODES", "WORKLOADS", "mean"]
 
 MODES = ("plain", "hooks", "scope")
 DOCUMENT = json.dumps([{"id": i, "name": f"user {i}", "tags": ["a", "b"], "x": i * 1.5} for i in range(100)])
@@ -117,32 +116,9 @@ WORKLOADS: dict[str, Callable[[], object]] = {
 }  # fmt: skip
 
 
-class Programs:
-    """One process for each mode; `sample(mode)` runs everything once: the geometric mean, in ns."""
-
-    def __init__(self) -> None:
-        self._programs = {
-            mode: subprocess.Popen([sys.executable, "-P", "-m", "secalloc.workloads", mode], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, text=True)
-            for mode in MODES
-        }  # fmt: skip
-
-    def each(self, mode: str) -> dict[str, float]:
-        """Nanoseconds of each workload, run once."""
-        program = self._programs[mode]
-        assert program.stdin is not None
-        assert program.stdout is not None
-        program.stdin.write("\n")
-        program.stdin.flush()
-        return dict(json.loads(program.stdout.readline()))
-
-    def sample(self, mode: str) -> float:
-        times = self.each(mode)
-        return math.exp(sum(map(math.log, times.values())) / len(times))
-
-    def close(self) -> None:
-        for program in self._programs.values():
-            program.communicate()
+def mean(times: Mapping[str, float]) -> float:
+    """The geometric mean of what each took."""
+    return math.exp(sum(map(math.log, times.values())) / len(times))
 
 
 def _once(work: Callable[[], object]) -> float:

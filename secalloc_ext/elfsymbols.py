@@ -51,10 +51,11 @@ def _functions(file: mmap.mmap, names: tuple[bytes, ...]) -> dict[bytes, Found]:
             continue
         text, text_size = sections[section[6]][4:6]
         wanted: dict[int, bytes] = {}
-        for name in names:  # where each stands in the names' section
-            at = file.find(b"\0" + name + b"\0", text, text + text_size)
-            if at >= 0:
-                wanted[at + 1 - text] = name
+        for name in names:  # where each stands in the names' section, be it the end of a longer one
+            at = file.find(name + b"\0", text, text + text_size)
+            while at >= 0:
+                wanted[at - text] = name
+                at = file.find(name + b"\0", at + 1, text + text_size)
         symbols: list[tuple[int, ...]] = list(SYMBOL.iter_unpack(file[section[4] : section[4] + section[5]]))
         for name_at, kind, _, home, value, _ in symbols:
             if name_at in wanted and kind & 15 == FUNCTION and home < count:

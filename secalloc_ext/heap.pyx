@@ -329,7 +329,7 @@ cdef void *heap_alloc(heap_t *heap, size_t size, bint lined) noexcept nogil:
     cdef bin_t *bin
     cdef size_t bin_index
     if unlikely(size > SMALL_BYTES_MAX):
-        return alloc_slow(heap, PAGE_BYTES, size, BIN_COUNT, SHAPE_ARRAY if lined else SHAPE_PLAIN)
+        return alloc_slow(heap, LINE_BYTES, size, BIN_COUNT, SHAPE_ARRAY if lined else SHAPE_PLAIN)
     bin_index = class_of_size(size) + (CLASS_COUNT if lined else 0)
     cache = <cache_t *>secalloc_thread.caches[atomic_load_32_relaxed(&heap.route)]
     bin = &cache.bins[bin_index]

@@ -7,7 +7,7 @@ told where to allocate. The heap is one for all, and is never given back: libcry
 process and in every child, so it is `on_fork="copy"`.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_owns, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
@@ -63,14 +63,16 @@ ctypedef int (*set_functions_t)(malloc_t, realloc_t, free_t) noexcept nogil
 ctypedef void (*get_functions_t)(malloc_t *, realloc_t *, free_t *) noexcept nogil
 ctypedef unsigned long (*version_number_t)() noexcept nogil
 ctypedef const char *(*version_t)(int) noexcept nogil
+ctypedef int (*init_t)(uint64_t options, const void *settings) noexcept nogil
 
 cdef enum:
     PROBE_BYTES = 48
     VERSION_1_1_0 = 0x10100000  # before it the functions had no file and line
+    NO_ATEXIT = 0x80000         # OPENSSL_INIT_NO_ATEXIT
 
 # What this file calls; libraries that do not export them have them in their symbol table, or cannot be routed.
 NAMES = (b"CRYPTO_set_mem_functions", b"CRYPTO_get_mem_functions", b"CRYPTO_malloc", b"CRYPTO_realloc", b"CRYPTO_free",
-         b"OpenSSL_version", b"OpenSSL_version_num")
+         b"OpenSSL_version", b"OpenSSL_version_num", b"OPENSSL_init_crypto")
 
 cdef Heap objects = None      # of every libcrypto that is routed
 cdef heap_t *target = NULL    # the same
@@ -152,6 +154,9 @@ cdef class Library:
                 self.inside = functions(needed_by, NAMES)
             except (ValueError, struct.error) as error:
                 raise UnsupportedError(f"{needed_by}: {error}") from error
+            if not self.inside:
+                raise UnsupportedError(
+                    f"{needed_by} exports none of OpenSSL's functions, and has no symbol table with them: was it stripped?")
         number = (<version_number_t>self.function(b"OpenSSL_version_num"))()
         self.version = (<bytes>(<version_t>self.function(b"OpenSSL_version"))(0)).decode(errors="replace")
         if number < VERSION_1_1_0:
@@ -219,9 +224,11 @@ cdef class Library:
             raise TooLateError(
                 f"{self.path} has allocated memory already"
                 + (f", for {users[0]}" if users else "")
-                + ": secalloc.openssl.install() comes before every import that needs it, hashlib and ssl among them")
+                + ": secalloc.openssl.install() comes before every import that needs it")
         if not (self.routed and self.lands()):
             raise UnsupportedError(f"{self.path} ({self.version}) does not allocate where it was told to")
+        # At exit it would go through all that it has, which `wipe_on_signal(at_exit=True)` may have wiped by then.
+        (<init_t>self.function(b"OPENSSL_init_crypto"))(NO_ATEXIT, NULL)
 
     cdef bint lands(self) except -1:
         """Allocate, grow and free by its own functions, and see where that was."""

@@ -34,6 +34,13 @@ def test_a_function_is_found_where_it_is_loaded_exported_or_not(library):
         assert ctypes.string_at(base + function.offset, len(function.start)) == function.start
 
 
+def test_a_name_that_the_linker_keeps_as_the_end_of_another_is_found(library):
+    assert b"\0hidden_answer\0" not in library.read_bytes()
+    found = functions(str(library), (b"hidden_answer", b"un_hidden_answer", b"answer"))
+    assert set(found) == {b"hidden_answer", b"un_hidden_answer"}
+    assert found[b"hidden_answer"] != found[b"un_hidden_answer"]
+
+
 def test_a_file_without_its_table_has_none(library, tmp_path):
     stripped = tmp_path / "stripped.so"
     subprocess.run(["strip", "-o", stripped, library], check=True)

@@ -1,4 +1,4 @@
-"""What a TLS server leaves of its private key in ordinary memory, measured with this Python: `python tests/opensslleaks`.
+"""What a TLS server leaves of its private key, measured with this Python: `python tests/opensslleaks`.
 
 Writes docs/OPENSSL.md, from what was measured here and what is kept of other Pythons.
 """

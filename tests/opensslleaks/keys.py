@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from secalloc.scan import Wanted
 
 KINDS = {

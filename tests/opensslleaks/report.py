@@ -48,8 +48,8 @@ def copies(each, mode):
 def table(measured):
     lines = ["| Python | OpenSSL | handshakes | values found without secalloc | with it |", "| --- " * 5 + "|"]
     for version, each in measured.items():
-        openssl, handshakes = each["versions"]
-        lines.append(f"| {version} | {openssl} | {handshakes} | {copies(each, 'ordinary')} | {copies(each, 'secalloc')} |")
+        row = version, *each["versions"], copies(each, "ordinary"), copies(each, "secalloc")
+        lines.append(f"| {' | '.join(map(str, row))} |")
     lines += ["", "| key | " + " | ".join(STEPS) + " |", "| --- " * (len(STEPS) + 1) + "|"]
     for server in next(iter(measured.values()))["servers"]:
         lines.append(f"| {server} | " + " | ".join(cell(server, step, measured) for step in STEPS) + " |")

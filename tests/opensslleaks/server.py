@@ -1,8 +1,8 @@
 """The server that is looked through, run as a program. Arguments: how ("ordinary" or "secalloc"), the certificate, the
 key, "encrypted" or "", how many handshakes, and two descriptors.
 
-At each step it writes a line and waits for a byte. A password comes from the one that looks, over the second descriptor,
-straight into secret pages.
+At each step it writes a line and waits for a byte. A password comes from the one that looks, over the second
+descriptor, straight into secret pages.
 """
 import gc
 import os
