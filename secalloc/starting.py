@@ -17,13 +17,13 @@ usage: python -m secalloc.openssl [--cryptography] [--fork-warning] PROGRAM.py [
        python -m secalloc.openssl --write-hook [FOLDER]
        python -m secalloc.openssl --remove-hook [FOLDER]
 
-Runs a Python program as python itself would, with all that the OpenSSL of `ssl` and `hashlib` allocates on secret pages.
---write-hook has every start of this Python do so for which SECALLOC_OPENSSL=1 is set, by a file of one line in the folder
-of its packages. secalloc writes it only when asked to in this way.
+Runs a Python program as python itself would, with all that the OpenSSL of `ssl` and `hashlib` allocates on secret
+pages. --write-hook has every start of this Python do so for which SECALLOC_OPENSSL=1 is set, by a file of one line in
+the folder of its packages. secalloc writes it only when asked to in this way.
 """
 HOOK = "secalloc_openssl.pth"
-# What Python runs at each start: as little as can be, unless it is asked for. Then it must not go on without: what a line
-# of such a file raises, Python only prints.
+# What Python runs at each start: as little as can be, unless it is asked for. Then it must not go on without: what a
+# line of such a file raises, Python only prints.
 HOOK_CODE = """\
 try:
     from secalloc.openssl import install

@@ -243,14 +243,20 @@ cdef bint tail_is_intact(const frame_t *object) noexcept nogil:
         object.piece_bytes - object.object_offset - object.object_bytes, object.object_bytes)
 
 
+cdef bint is_zero(const frame_t *object, rng_t *rng) noexcept nogil:
+    """Whether nothing was written to a freed one that was kept open: to all its pages, or, in a sample, to the object."""
+    if object.account.verify_whole:
+        return slot_is_zero(object.start, object.piece_bytes, True, rng)
+    return slot_is_zero(large_object(object), (object.object_bytes + 15) & ~<size_t>15, False, rng)
+
+
 cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, size_t alignment, uint64_t canary,
                        int shape) noexcept nogil:
     """Make a free or a new one accessible, as a live object; lock held. Where that fails (RLIMIT_DATA) it is gone, or
     in stock as before. The kind comes when all else is there: a signal handler wipes what is live."""
     cdef bint recycled = frame_kind(object) == KIND_LARGE_FREE
     cdef bint warm = recycled and object.access == ACCESS_READ_WRITE
-    if warm and not slot_is_zero(object.start + object.object_offset, object.piece_bytes - object.object_offset,
-                                 object.account.verify_whole, &pool.rng):
+    if warm and not is_zero(object, &pool.rng):
         fatal_error("write after free")
     object.access = ACCESS_READ_WRITE
     object.shape = <uint16_t>shape

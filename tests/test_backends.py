@@ -69,8 +69,7 @@ def test_no_address_but_that_of_a_mapped_page_has_a_backend():
     from secalloc_ext.arraydata import backend_at
 
     large = snp.zeros(100_000)
-    first = large.ctypes.data
-    end = maps.mapping_at(first).end
+    first, end = (getattr(maps.mapping_at(large.ctypes.data), edge) for edge in ("start", "end"))
     assert backend_at(first) == backend_at(end - 1) == snp.backend(large) is not None
     for address in (0, first - 1, end, end + (1 << 30), id(large), 2**64 - 1):
         assert backend_at(address) is maps.backend_at(address) is None

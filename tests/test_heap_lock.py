@@ -439,6 +439,7 @@ def test_a_limit_of_data_keeps_a_heap_locked_and_its_objects_can_still_be_droppe
         import resource
         from support import hostile
         from secalloc import AllocationError, Heap, SecureBytes
+        hostile.use_up_protection_keys()  # which lock without a system call
         heap = Heap("h", backend="mlock")
         keys = [SecureBytes(b"x" * (8 << 20), heap=heap), SecureBytes(b"guarded", heap=heap, guarded=True)]
         keys[1].noaccess()

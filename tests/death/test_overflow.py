@@ -11,6 +11,7 @@ from support.scenarios import (
     PRELUDE,
     SIZES,
     SMALL,
+    UNDERFLOW,
     Scenario,
     controls_end_no_process,
     each_of,
@@ -24,6 +25,8 @@ THREAD = "t = threading.Thread(target=free, args=[p]); t.start(); t.join()"
 # Two neighbours of 32 bytes in slots of 48.
 NEIGHBOURS = ("many = {malloc(32) for _ in range(500)}; p = next(p for p in many if p - 48 in many); ")
 HAND_OUT = "again = [malloc(32) for _ in range(20_000)]; [free(each) for each in again]"
+# A large object that does not begin at its first page's start.
+INSIDE = f"p = next(p for p in (malloc({LARGE}) for _ in range(50)) if p % 4096 > 64)"
 OVERRUN_SIZES = (0, 1, 7, 8, 15, 24, 100, 1_000, 16_392, 16_393, LARGE)
 
 SCENARIOS = [
@@ -71,7 +74,14 @@ SCENARIOS = [
     Scenario("underflow of a slab's first slot",
              "many = [malloc(32) for _ in range(20_000)]; starts = {each.start for each in maps.secret_mappings()}; "
              "p = next(p for p in many if p in starts)", "write(p - 1, b'x')", FAULT, "[free(each) for each in many]"),
-    Scenario("underflow of a large object", f"p = malloc({LARGE})", "write(p - 1, b'x')", FAULT, "write(p, b'x')"),
+    Scenario("underflow of a large object at its first page",
+             f"p = next(p for p in (malloc({LARGE}) for _ in range(5_000)) if p % 4096 == 0)", "write(p - 1, b'x')",
+             FAULT, "write(p, b'x')"),
+    Scenario("underflow of a large object", INSIDE, "spoil(p - 1); free(p)", UNDERFLOW, "free(p)"),
+    Scenario("underflow of a large object to its page's start", INSIDE, "spoil(p - p % 4096); free(p)", UNDERFLOW,
+             "free(p)"),
+    Scenario("underflow of a large object, seen by resize", INSIDE, "spoil(p - 64); realloc(p, 1_000_000)",
+             UNDERFLOW, "realloc(p, 1_000_000)"),
     Scenario("overflow of a large object beyond its last page", EDGES.replace("SIZE", str(LARGE)),
              "write(p, b'x' * (page.end - p + 1))", FAULT),
     *for_both_sizes("read before the first page", EDGES, "read(page.start - 1, 1)", FAULT, "read(page.start, 1)"),

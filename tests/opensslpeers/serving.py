@@ -4,6 +4,7 @@ Each writes its port, and ends when its standard input does. What it answers say
 how much of OpenSSL's memory is live; for /idle, after what only Python still kept is gone.
 """
 import asyncio
+import ctypes
 import gc
 import http.server
 import json
@@ -19,6 +20,7 @@ from contextlib import suppress
 from secalloc.openssl import load_cert_chain, status
 
 WORKERS = 3
+PR_SET_PDEATHSIG = 1
 kept = []  # what /leak leaves, a session for each connection
 
 
@@ -114,6 +116,7 @@ def forking(context):
 
 
 def worker(server):
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a parent that is killed leaves none behind
     while True:
         server.handle_request()
 

@@ -71,6 +71,12 @@ def refuse_memfd_secret(code):
     assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0) == 0
 
 
+def use_up_protection_keys():
+    """No heap gets one: they are locked by mprotect(2)."""
+    while libc.pkey_alloc(0, 0) > 0:
+        pass
+
+
 class NoDescriptorLeft:
     """While entered, the process has all the descriptors open that RLIMIT_NOFILE allows."""
 

@@ -15,7 +15,7 @@ from importlib import import_module
 
 from secalloc import Heap, configure
 from secalloc_ext.heapobject import DEFAULT
-from support import capi, faults, maps, operations
+from support import capi, faults, hostile, maps, operations
 
 SHORT = 0
 # What each call can really answer; a seccomp profile can make any of them EPERM.
@@ -123,6 +123,8 @@ def attempt(act):
 def run_case(prepare, fault):
     """In a process of its own: prepare, do it with a fault, look around, do it again, let all go."""
     faults.disarm()  # a process before this one may have died of its fault
+    if not prepare.__name__.endswith("_by_key"):
+        hostile.use_up_protection_keys()
     ground = Ground()
     act = prepare(ground)
     before = ground.state()
