@@ -11,8 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from secalloc import openssl
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +32,7 @@ MIB, RECORD = 1 << 20, 16384
 def make_keys(folder: Path) -> None:
     """A key and a certificate of each kind, by the openssl program."""
     for kind, (algorithm, option) in KEYS.items():
-        key, certificate = folder / f"{kind}.key", folder / f"{kind}.pem"
+        key, certificate = str(folder / f"{kind}.key"), str(folder / f"{kind}.pem")
         for arguments in (
             ["genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", key],
             ["req", "-new", "-x509", "-key", key, "-days", "30", "-subj", "/CN=localhost", "-out", certificate],
@@ -71,28 +74,27 @@ class _Connection:
 
 def _main(mode: str, folder: Path) -> None:
     if mode == "secalloc":
-        from secalloc.openssl import install, load_cert_chain
-
-        install()
+        openssl.install()
     import ssl
 
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-    work: dict[str, Callable[[], float]] = {}
 
-    def handshakes(server: ssl.SSLContext) -> float:
-        return min(_Connection(server, client).nanoseconds for _ in range(HANDSHAKES))
-
-    for kind in KEYS:
+    def serving(kind: str) -> ssl.SSLContext:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         files = str(folder / f"{kind}.pem"), str(folder / f"{kind}.key")
         if mode == "secalloc":
-            load_cert_chain(server, *files)
+            openssl.load_cert_chain(server, *files)
         else:
             server.load_cert_chain(*files)
-        work[kind] = lambda server=server: handshakes(server)
-    connection = _Connection(server, client)
-    work[BULK] = lambda: connection.send(MIB)
+        return server
+
+    def handshake(server: ssl.SSLContext) -> float:
+        return min(_Connection(server, client).nanoseconds for _ in range(HANDSHAKES))
+
+    servers = {kind: serving(kind) for kind in KEYS}
+    work: dict[str, Callable[[], float]] = {kind: partial(handshake, server) for kind, server in servers.items()}
+    work[BULK] = partial(_Connection(servers["P-256"], client).send, MIB)
     for each in work.values():  # what is made once, and the first touches of pages
         each()
     for _ in sys.stdin:

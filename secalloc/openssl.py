@@ -185,7 +185,7 @@ def load_cert_chain(
 
     from secalloc_ext import tlskeys
 
-    if not isinstance(context, ssl.SSLContext):
+    if not isinstance(context, ssl.SSLContext):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
     library = _library("_ssl")
     if not library.routed:
@@ -195,7 +195,7 @@ def load_cert_chain(
         key = certificates
     elif isinstance(key, (str, os.PathLike)):
         key = SecureBytes.from_file(key, max_size=FILE_BYTES_MAX)
-    elif not isinstance(key, SecureBytes):
+    elif not isinstance(key, SecureBytes):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the key is a SecureBytes or the path of a file, not {type(key).__name__}")
     if len(key) > FILE_BYTES_MAX:
         raise ValueError(f"the key has more than {FILE_BYTES_MAX} bytes")

@@ -57,7 +57,7 @@ cdef struct frame_t:       # 128 bytes, two cache lines; all that a small free r
     uint16_t care          # as the account's
     uint16_t shape         # large, or a piece: shape_t
     uint16_t access        # large: access_t, what its pages allow at present, but for the heap's lock; also when free
-    uint16_t object_offset # large: where the user's bytes begin, from `start` on; also when free
+    uint16_t front_bytes   # large: of canary, from `start` to where the user's bytes begin; also when free
     size_t object_bytes    # large: the requested size
     account_t *account     # atomic: whoever walks all frames meets those of other heaps; frame_kind is read first
     frame_t *next          # in one list at a time: unused ranges, pieces, an owner's ring, large cache

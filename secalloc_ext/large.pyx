@@ -198,11 +198,11 @@ cdef void large_drop(large_pool_t *pool, size_t keep) noexcept nogil:
 
 cdef uint8_t *large_object(const frame_t *object) noexcept nogil:
     """Where the user's bytes begin. The guard page of a guarded object of no bytes is in its own frame, so unique."""
-    return object.start + object.object_offset
+    return object.start + object.front_bytes
 
 
-cdef uint16_t offset_of(const frame_t *object, size_t size, size_t alignment, int shape, rng_t *rng) noexcept nogil:
-    """Where an object of so many bytes is to begin in its pages."""
+cdef uint16_t front_for(const frame_t *object, size_t size, size_t alignment, int shape, rng_t *rng) noexcept nogil:
+    """At how many bytes of its pages an object of so many bytes is to begin."""
     cdef size_t room = object.piece_bytes - size   # at least a page's less is needed: see `large_alloc`
     cdef size_t step = alignment if alignment > LINE_BYTES else LINE_BYTES
     if shape == SHAPE_GUARDED:
@@ -222,10 +222,10 @@ cdef void slack_fill(const frame_t *object) noexcept nogil:
         next += 1
     if not frame_is_guarded(object):
         canary_fill(object.canary, first + object.object_bytes,
-                    object.piece_bytes - object.object_offset - object.object_bytes, object.object_bytes)
+                    object.piece_bytes - object.front_bytes - object.object_bytes, object.object_bytes)
 
 
-cdef bint lead_is_intact(const frame_t *object) noexcept nogil:
+cdef bint front_is_intact(const frame_t *object) noexcept nogil:
     cdef const uint8_t *first = large_object(object)
     cdef const uint8_t *next = first - (<size_t>first & 7)
     if pattern_difference(object.start, next, object.canary) != 0:
@@ -240,11 +240,12 @@ cdef bint lead_is_intact(const frame_t *object) noexcept nogil:
 cdef bint tail_is_intact(const frame_t *object) noexcept nogil:
     return frame_is_guarded(object) or canary_is_intact(
         object.canary, large_object(object) + object.object_bytes,
-        object.piece_bytes - object.object_offset - object.object_bytes, object.object_bytes)
+        object.piece_bytes - object.front_bytes - object.object_bytes, object.object_bytes)
 
 
 cdef bint is_zero(const frame_t *object, rng_t *rng) noexcept nogil:
-    """Whether nothing was written to a freed one that was kept open: to all its pages, or, in a sample, to the object."""
+    """Whether nothing was written to a freed one that was kept open: to all its pages, or, in a sample, to the
+    object."""
     if object.account.verify_whole:
         return slot_is_zero(object.start, object.piece_bytes, True, rng)
     return slot_is_zero(large_object(object), (object.object_bytes + 15) & ~<size_t>15, False, rng)
@@ -261,7 +262,7 @@ cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, size_t 
     object.access = ACCESS_READ_WRITE
     object.shape = <uint16_t>shape
     object.object_bytes = size
-    object.object_offset = offset_of(object, size, alignment, shape, &pool.rng)
+    object.front_bytes = front_for(object, size, alignment, shape, &pool.rng)
     object.canary = canary
     frame_mark(object, KIND_LARGE)
     if (warm or not recycled) and not account_is_locked(object.account) or heaplock_settle(object) == ERROR_NONE:
@@ -321,10 +322,10 @@ cdef frame_t *large_alloc(large_pool_t *pool, account_t *account, rng_t *rng, si
         object = chunk_create(account, piece, 1, alignment, error)
     if object != NULL and shape == SHAPE_REVEALED:  # of which none is recycled here: see `largest`
         object = with_lead(object, error)
-    if object != NULL and frame_kind(object) != KIND_LARGE and not open_or_give(pool, object, size, alignment, canary,
-                                                                                      shape):
-        error[0] = ERROR_MAP_COUNT
-        object = NULL
+    if object != NULL and frame_kind(object) != KIND_LARGE:
+        if not open_or_give(pool, object, size, alignment, canary, shape):
+            error[0] = ERROR_MAP_COUNT
+            object = NULL
     if object != NULL:
         slack_fill(object)
         chunk_frame(object.chunk_first).chunk_used = 1
@@ -350,7 +351,7 @@ cdef size_t size_checked(const frame_t *object) noexcept nogil:
     """The requested size; the object can be read."""
     if not tail_is_intact(object):
         fatal_error("overflow")
-    if not lead_is_intact(object):
+    if not front_is_intact(object):
         fatal_error("underflow")
     return object.object_bytes
 
@@ -472,10 +473,10 @@ cdef bint large_is_valid(frame_t *object) noexcept nogil:
     """Whether a live object's sizes and canary are as they should be, whatever its protection. The lock is held."""
     cdef bint closed = object.access == ACCESS_NONE or account_is_locked(object.account)
     cdef size_t slack = 0 if frame_is_guarded(object) else SLACK_MIN
-    cdef bint valid = object.object_offset + object.object_bytes + slack <= object.piece_bytes
+    cdef bint valid = object.front_bytes + object.object_bytes + slack <= object.piece_bytes
     if closed:
         expose(object)
-    valid = valid and tail_is_intact(object) and lead_is_intact(object)
+    valid = valid and tail_is_intact(object) and front_is_intact(object)
     if closed:
         settle(object)
     return valid
@@ -485,7 +486,7 @@ cdef bint large_resize(large_pool_t *pool, frame_t *object, size_t size) noexcep
     """Change the requested size within the pages there are, if at least half of them stay in use."""
     cdef account_t *account = object.account
     cdef size_t old = object.object_bytes
-    if (frame_is_guarded(object) or size > object.piece_bytes - object.object_offset - SLACK_MIN
+    if (frame_is_guarded(object) or size > object.piece_bytes - object.front_bytes - SLACK_MIN
             or size < object.piece_bytes // 2):
         return False
     lock_take(&account.lock)  # a fork in another thread copies the object with its canary as its size says

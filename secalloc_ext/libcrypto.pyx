@@ -7,7 +7,7 @@ told where to allocate. The heap is one for all, and is never given back: libcry
 process and in every child, so it is `on_fork="copy"`.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uint64_t
 from secalloc_ext.cache cimport heap_t
 from secalloc_ext.heap cimport heap_alloc, heap_around, heap_free, heap_owns, heap_realloc
 from secalloc_ext.heapobject cimport Heap, raise_error
@@ -71,8 +71,8 @@ cdef enum:
     NO_ATEXIT = 0x80000         # OPENSSL_INIT_NO_ATEXIT
 
 # What this file calls; libraries that do not export them have them in their symbol table, or cannot be routed.
-NAMES = (b"CRYPTO_set_mem_functions", b"CRYPTO_get_mem_functions", b"CRYPTO_malloc", b"CRYPTO_realloc", b"CRYPTO_free",
-         b"OpenSSL_version", b"OpenSSL_version_num", b"OPENSSL_init_crypto")
+_NAMES = (b"CRYPTO_set_mem_functions", b"CRYPTO_get_mem_functions", b"CRYPTO_malloc", b"CRYPTO_realloc", b"CRYPTO_free",
+          b"OpenSSL_version", b"OpenSSL_version_num", b"OPENSSL_init_crypto")
 
 cdef Heap objects = None      # of every libcrypto that is routed
 cdef heap_t *target = NULL    # the same
@@ -149,20 +149,24 @@ cdef class Library:
             raise OSError((<bytes>dlerror()).decode(errors="replace"))
         self.base = library_base(self.handle)
         self.inside = {}
-        if path and dlsym(self.handle, NAMES[0]) == NULL:
+        if path and dlsym(self.handle, _NAMES[0]) == NULL:
             try:
-                self.inside = functions(needed_by, NAMES)
+                self.inside = functions(needed_by, _NAMES)
             except (ValueError, struct.error) as error:
                 raise UnsupportedError(f"{needed_by}: {error}") from error
             if not self.inside:
                 raise UnsupportedError(
-                    f"{needed_by} exports none of OpenSSL's functions, and has no symbol table with them: was it stripped?")
+                    f"{needed_by} exports none of OpenSSL's functions, and has no symbol table with them: "
+                    "was it stripped?")
         number = (<version_number_t>self.function(b"OpenSSL_version_num"))()
         self.version = (<bytes>(<version_t>self.function(b"OpenSSL_version"))(0)).decode(errors="replace")
         if number < VERSION_1_1_0:
             raise UnsupportedError(f"{needed_by} has {self.version}, which is older than 1.1.0")
-        where = library_around(self.function(NAMES[0]))
+        where = library_around(self.function(_NAMES[0]))
         self.path = os.fsdecode(<bytes>where) if where != NULL else ""
+
+    def __reduce__(self):
+        raise TypeError("a library cannot be pickled")
 
     cdef void *function(self, bytes name) except NULL:
         """By the library's exports, or by the symbol table of its file, whose code must be what is loaded."""
@@ -188,7 +192,7 @@ cdef class Library:
 
     def users(self):
         """Names of the modules loaded that reach this libcrypto, in the order of their import."""
-        cdef void *own = self.function(NAMES[0])
+        cdef void *own = self.function(_NAMES[0])
         cdef void *handle
         found = []
         for name, module in list(sys.modules.items()):
@@ -201,7 +205,7 @@ cdef class Library:
             handle = dlopen(path, RTLD_LAZY | RTLD_NOLOAD)
             if handle == NULL:
                 continue
-            if dlsym(handle, NAMES[0]) == own:
+            if dlsym(handle, _NAMES[0]) == own:
                 found.append(name)
             dlclose(handle)
         return found
@@ -242,6 +246,3 @@ cdef class Library:
         (<free_t>self.function(b"CRYPTO_free"))(grown if grown != NULL else p, NULL, 0)
         return is_ours
 
-    def address(self, bytes name):
-        """Of a function, for who calls it by `ctypes`."""
-        return <uintptr_t>self.function(name)
