@@ -245,4 +245,3 @@ cdef class Library:
         is_ours = grown != NULL and heap_owns(grown)
         (<free_t>self.function(b"CRYPTO_free"))(grown if grown != NULL else p, NULL, 0)
         return is_ours
-

@@ -7,8 +7,10 @@ failed.
 The quick half is what has to do with memory; --whole is all that the scope is to hold up under. An interpreter
 without its tests cannot run any: Debian has them in a package of their own.
 """
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,12 +34,19 @@ def shipped(names: tuple[str, ...]) -> list[str]:
 def run(names: list[str], mode: str) -> tuple[str, set[str]]:
     """What it came to, in a line, and the names of the tests that failed: "test_x.Class.test" or a whole file."""
     starter = Path(__file__).with_name("starter.py")
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", errors="replace") as written:
+        done = subprocess.Popen(
             [sys.executable, "-P", starter, mode, "-u", "none", "--timeout", str(TIMEOUT_SECONDS), "-v", *names],
-            cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": folder},
+            cwd=folder, stdout=written, stderr=written, stdin=subprocess.DEVNULL, process_group=0,
+            env=os.environ | {"TMPDIR": folder},
         )  # fmt: skip
-    output = done.stdout + done.stderr
+        try:
+            done.wait()
+        finally:  # a test that did not end leaves children that may go on for ever
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(done.pid, signal.SIGKILL)
+        written.seek(0)
+        output = written.read()
     failed = set(re.findall(r"^(?:FAIL|ERROR): (.*)$", output, re.M))
     counts = [int(count) for count in re.findall(r"^Ran (\d+) tests? in", output, re.M)]
     if not counts:
