@@ -248,7 +248,7 @@ cdef bint is_zero(const frame_t *object, rng_t *rng) noexcept nogil:
     object."""
     if object.account.verify_whole:
         return slot_is_zero(object.start, object.piece_bytes, True, rng)
-    return slot_is_zero(large_object(object), (object.object_bytes + 15) & ~<size_t>15, False, rng)
+    return slot_is_zero(large_object(object), (object.object_bytes | 15) + 1, False, rng)  # there are 8 bytes of slack
 
 
 cdef bint open_or_give(large_pool_t *pool, frame_t *object, size_t size, size_t alignment, uint64_t canary,

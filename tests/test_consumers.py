@@ -36,13 +36,15 @@ MEASURED_ON = re.search(r"CPython (\d+)\.(\d+)", DOCS.read_text()).groups()
 @pytest.mark.parametrize("form", ["SecureBytes", "reveal"])
 @pytest.mark.parametrize("name", HERE)
 def test_a_library_takes_what_the_table_says_and_is_clean_where_that_says_so(name, form):
-    """Clean: on the Python that the table was made on, as what is left is not the same on each; and in one of three
-    tries, as it is not the same each time: a copy that is always made is found in all."""
+    """Clean: on the Python that the table was made on, as what is left is not the same on each; but for the stack, as
+    which functions a library chooses depends on the processor; and in one of three tries, as it is not the same each
+    time: a copy that is always made is found in all."""
     taken, copies = rows()[CASES[name].what][form]
     result = outcome(name, form)
     assert told(result).split(":")[0] == taken.split(":")[0], result
     if copies == 0 and not CASES[name].result and tuple(map(str, sys.version_info[:2])) == MEASURED_ON:
-        assert 0 in (result.copies, outcome(name, form).copies, outcome(name, form).copies), result
+        tries = result, outcome(name, form), outcome(name, form)
+        assert any(set(each.where) <= {"[stack]"} for each in tries), tries
 
 
 @pytest.mark.parametrize("name", HERE)
