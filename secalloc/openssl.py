@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LibraryStatus", "Status", "install", "load_cert_chain", "status"]
 
+PYTHON_S = ("_ssl", "_hashlib")  # modules, which share one libcrypto in every build that is known
 FILE_BYTES_MAX = 1 << 20  # of a certificate or a key; the longest there are have some 100 KiB
 
 _libraries: dict[str, Library] = {}  # by the module that needs them
@@ -58,29 +59,35 @@ class Status(NamedTuple):
     @property
     def routed(self) -> bool:
         """Whether the libcrypto of `ssl` and `hashlib` allocates on secret pages."""
-        return any(each.routed for each in self.libraries if each.needed_by == "_ssl")
+        own = [each.routed for each in self.libraries if each.needed_by in PYTHON_S]
+        return bool(own) and all(own)
+
+
+def _file_of_cryptography() -> str:
+    package = find_spec("cryptography")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise UnsupportedError("cryptography is not installed")
+    here = os.path.join(glob.escape(folders[0]), "hazmat", "bindings")
+    # Before 40.0 there were both, and OpenSSL in the first.
+    files = [*glob.glob(os.path.join(here, "_openssl*.so")), *glob.glob(os.path.join(here, "_rust*.so"))]
+    if not files:
+        raise UnsupportedError(f"{folders[0]} has no hazmat/bindings/_rust*.so: no cryptography that is known")
+    return files[0]
+
+
+def _file_of(module: str) -> str:
+    """The file of an extension module; "" for one that is part of the interpreter."""
+    spec = find_spec(module)
+    if spec is None:
+        raise UnsupportedError(f"this Python has no {module}")
+    return spec.origin if spec.has_location and spec.origin else ""
 
 
 def _library(module: str) -> Library:
-    """The libcrypto that an extension module needs; the module itself is not imported."""
+    """The libcrypto that a module needs; the module itself is not imported."""
     if module not in _libraries:
-        if module == "cryptography":
-            package = find_spec(module)
-            folders = package.submodule_search_locations if package else None
-            if not folders:
-                raise UnsupportedError("cryptography is not installed")
-            here = os.path.join(glob.escape(folders[0]), "hazmat", "bindings")
-            # Before 40.0 there were both, and OpenSSL in the first.
-            files = [*glob.glob(os.path.join(here, "_openssl*.so")), *glob.glob(os.path.join(here, "_rust*.so"))]
-            if not files:
-                raise UnsupportedError(f"{folders[0]} has no hazmat/bindings/_rust*.so: no cryptography that is known")
-            origin = files[0]
-        else:
-            spec = find_spec(module)
-            if spec is None:
-                raise UnsupportedError(f"this Python has no {module}")
-            origin = spec.origin if spec.has_location and spec.origin else ""
-        _libraries[module] = Library(origin)
+        _libraries[module] = Library(_file_of_cryptography() if module == "cryptography" else _file_of(module))
     return _libraries[module]
 
 
@@ -109,12 +116,11 @@ def install(
     -----
     A forked child has copies of its own, as it could not make a digest without. Thread-safe once it has returned.
     """
-    wanted = ("_ssl", "cryptography") if cryptography else ("_ssl",)
+    wanted = [name for name in PYTHON_S if find_spec(name)] + ["cryptography"] * cryptography
+    if not wanted:
+        raise UnsupportedError("this Python was built without OpenSSL")
     for library in [_library(name) for name in wanted]:  # all are found before any is changed
         library.route(limit)
-    hashes = _library("_hashlib")
-    if not hashes.routed:
-        hashes.route(limit)
     if fork_warning:
         _warn_of_forks()
     return status()
@@ -122,7 +128,7 @@ def install(
 
 def status() -> Status:
     """Which libcryptos there are, whether they are routed, and what they have."""
-    for name in ("_ssl", "_hashlib"):
+    for name in PYTHON_S:
         if name not in _libraries and find_spec(name):
             _library(name)
     told = (LibraryStatus(name, each.path, each.version, each.routed) for name, each in _libraries.items())
