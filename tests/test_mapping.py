@@ -97,16 +97,24 @@ def test_no_page_before_or_behind_an_object_is_accessible(object_at):
 
 
 def test_every_secret_mapping_of_a_busy_heap_stands_between_closed_pages(backend):
-    heap = Heap("guards", backend=backend)
-    keep = [SecureBytes(size, heap=heap) for size in (1, 100, 5_000, 16_392, 16_393, 70_000, 200_000) * 10]
-    every = maps.mappings()
-    secret = [i for i, mapping in enumerate(every) if mapping.is_secret]
-    assert len(secret) >= 30
-    for i in secret:
-        before, here, after = every[i - 1 : i + 2]
-        assert (before.end, before.is_closed) == (here.start, True)
-        assert (after.start, after.is_closed) == (here.end, True)
-    assert keep
+    """In a process of its own: what is revealed has its header on an ordinary page before."""
+    succeed(
+        """
+        import sys
+        from secalloc import Heap, SecureBytes
+        from support import maps
+        heap = Heap("guards", backend=sys.argv[1])
+        keep = [SecureBytes(size, heap=heap) for size in (1, 100, 5_000, 16_392, 16_393, 70_000, 200_000) * 10]
+        every = maps.mappings()
+        secret = [i for i, mapping in enumerate(every) if mapping.is_secret]
+        assert len(secret) >= 30
+        for i in secret:
+            before, here, after = every[i - 1 : i + 2]
+            assert (before.end, before.is_closed) == (here.start, True)
+            assert (after.start, after.is_closed) == (here.end, True)
+        """,
+        backend,
+    )
 
 
 # --- descriptors ---
