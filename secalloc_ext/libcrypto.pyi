@@ -1,9 +1,12 @@
 from typing import NoReturn
 
+from typing_extensions import disjoint_base
+
 from secalloc_ext.heapobject import Heap
 
 def heap() -> Heap | None: ...
 
+@disjoint_base
 class Library:
     def __init__(self, needed_by: str) -> None: ...
     @property
