@@ -2,6 +2,39 @@
 import pytest
 from opensslleaks import keys
 from support.children import succeed
+from support.loadedkeys import found, nothing
+
+# Each is refused; `arguments`: the certificate of another key, and the key's own.
+REFUSALS = """
+another, own = arguments
+if mode == "secalloc":
+    from secalloc import openssl
+    openssl.install()
+import ssl
+def refused(certificate, key, password):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if mode == "secalloc":
+            openssl.load_cert_chain(context, certificate, key, password)
+        else:
+            context.load_cert_chain(certificate, key, password)
+    except (ssl.SSLError, ValueError):
+        return
+    sys.exit("it was taken")
+refused(another, path, password)
+if mode == "secalloc":
+    refused(another, data, password)
+    for size in range(40, len(data) - 30, 150):
+        refused(own, data[:size], password)
+    if password:
+        for wrong in (password + b"x", password[1:], password * 100):
+            refused(own, data, wrong)
+step("loaded")
+step("signed")
+data = password = None
+gc.collect()
+step("dropped")
+"""
 
 PRELUDE = """
 import gc, os, sys
@@ -154,6 +187,19 @@ truncated.write_bytes(rsa.read_bytes()[:-100])
 refused(ssl.SSLError, "certificate cannot be read", truncated, key)
         """
     )
+
+
+@pytest.mark.parametrize("form", ["PEM", "encrypted PEM", "DER", "encrypted DER"])
+@pytest.mark.parametrize("kind", keys.KINDS)
+def test_of_a_key_that_is_refused_nothing_is_left(tmp_path, kind, form):
+    """Scanned from outside; of Python's own way, the control, something is."""
+    (tmp_path / "other").mkdir()
+    key = keys.make(kind, tmp_path)
+    another = keys.make("P-256" if kind == "Ed25519" else "Ed25519", tmp_path / "other").certificate
+    by_step = found(REFUSALS, key, form, "secalloc", another, key.certificate)
+    assert nothing(by_step), by_step
+    if "DER" not in form:
+        assert not nothing(found(REFUSALS, key, form, "ordinary", another, key.certificate))
 
 
 def test_a_hundred_megabytes_of_garbage_are_refused_and_nothing_grows(program):
