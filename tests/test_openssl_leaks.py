@@ -2,6 +2,7 @@
 import pytest
 from opensslleaks import keys, report
 from opensslleaks.measuring import STEPS, measured
+from support.loadedkeys import one_of_each
 
 HANDSHAKES = 30
 # What Python's own way must leave, for the search to be worth anything: read, and once used.
@@ -11,8 +12,7 @@ USED = {"RSA-2048": {"R^2 mod p", "R^2 mod q"}, "P-256": {"scalar"}, "Ed25519": 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys")
-    return {kind: keys.make(kind, folder) for kind in keys.KINDS}
+    return one_of_each(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.mark.parametrize("form", ["PEM", "encrypted PEM", "DER", "encrypted DER"])
