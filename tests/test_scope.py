@@ -522,16 +522,20 @@ def test_a_block_is_zero_as_soon_as_it_is_freed_and_when_it_is_had_again(size):
         BLOCKS + """
 import sys
 size = int(sys.argv[1])
+zeros = bytes(size)
+compare = ctypes.CDLL(None).memcmp  # which takes no block of that size itself, as a copy of the bytes would
+compare.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
 with scope():
     for _ in range(3):
         blocks = [memory.PyMem_Malloc(size) for _ in range(300)]
         assert len(set(blocks)) == 300
         for p in blocks:
-            assert ctypes.string_at(p, size) == bytes(size)
+            assert compare(p, zeros, size) == 0
             ctypes.memset(p, 0x41, size)
+            assert compare(p, zeros, size) != 0
         for p in blocks:
             memory.PyMem_Free(p)
-            assert ctypes.string_at(p, size) == bytes(size)
+            assert compare(p, zeros, size) == 0
         blocks = [memory.PyMem_Realloc(memory.PyMem_Malloc(size), 2 * size) for _ in range(300)]
         for p in blocks:
             ctypes.memset(p, 0x42, 2 * size)

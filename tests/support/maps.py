@@ -33,6 +33,14 @@ class Mapping(NamedTuple):
 
 
 def mappings(pid="self"):
+    """All of them. The kernel gives a page of text at a time: one that grew meanwhile comes twice, and all is read anew."""
+    while True:
+        result = read_mappings(pid)
+        if all(one.end <= following.start for one, following in pairwise(result)):
+            return result
+
+
+def read_mappings(pid):
     result = []
     with open(f"/proc/{pid}/smaps") as lines:
         for line in lines:
