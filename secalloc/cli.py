@@ -62,7 +62,7 @@ def run_demo(*, as_json: bool, careless: bool = False) -> int:
         click.echo(json.dumps([row.as_json() for row in rows], indent=2))
     else:
         columns = ("attacker", "attack", "ordinary memory", "secret memory")
-        print_table("secalloc demo: what another process reads", columns, [_demo_line(row) for row in rows])
+        print_table("secalloc demo: what attacks reach", columns, [_demo_line(row) for row in rows])
     return 0 if verdict(rows) else 1
 
 

@@ -1,7 +1,8 @@
 """`secalloc demo`: secrets in ordinary and in secret memory, attacked by another process.
 
-A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack. A round is
-one holder and all attacks on it: both processes as root, where this is root, and both as one ordinary user.
+A holder process (`secalloc.holder`) keeps them, an attacker process (`secalloc.attacks`) tries every attack, but for
+those that are the holder's own. A round is one holder and all attacks on it: both processes as root, where this is
+root, and both as one ordinary user.
 
 An attack has passed if it found every ordinary copy that it can reach (without that its result means nothing) and no
 secret one, while the holder had them all in place.
@@ -23,7 +24,10 @@ ALL = "all"
 COPIES = ("ordinary key", "ordinary password", "ordinary array")
 EXPECTED = {
     "pidfd_getfd": ("shared memory", "open memfd_secret"),
+    "/proc/PID/fd": ("shared memory",),
     "/proc/PID/map_files": ("shared memory",),
+    "fork": (*COPIES, "open memfd_secret"),
+    "exec": ("shared memory", "open memfd_secret"),
 }
 
 

@@ -4,7 +4,8 @@ The two never have the same value, so that what is found tells where it was foun
 there: key and password come into this process through no other page.
 
 As a program it writes one line of JSON, a `Held`, or why it cannot hold anything. Then it answers each line of its
-standard input with the names of the needles that are still in place, until that input ends. It takes two arguments,
+standard input, until that ends: an empty one with the names of the needles that are still in place, an `Order` with the
+outcomes of these attacks, which it makes on itself. It takes two arguments,
 which may be empty: "careless" for ordinary copies of the secrets, and the user id to run as.
 """
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from secalloc import SecallocError, SecureBytes
-from secalloc.attacks import Needle, Target, become
+from secalloc.attacks import Needle, Order, Target, attack, become
 
 __all__ = ["Held", "Missing", "address_of", "hold", "intact", "leak", "needle_of", "serve"]
 
@@ -57,6 +58,10 @@ class Held:
     def add(self, name: str, data: Sequence[int], address: int) -> None:
         self.needles.append(needle_of(name, data, address))
 
+    def in_place(self) -> list[str]:
+        """The names of the needles whose bytes are at their addresses."""
+        return [needle.name for needle in self.needles if intact(needle)]
+
     def told(self) -> dict[str, Any]:
         """What the process that started this one may know."""
         return {"target": asdict(Target(os.getpid(), self.needles)), "missing": self.missing}
@@ -79,9 +84,7 @@ def needle_of(name: str, data: Sequence[int], address: int) -> Needle:
 
 def intact(needle: Needle) -> bool:
     """Whether the needle's bytes are at its address, seen one by one. If not, not finding them would mean nothing."""
-    coded, pad = bytes.fromhex(needle.coded), bytes.fromhex(needle.pad)
-    there = (ctypes.c_ubyte * len(pad)).from_address(needle.address)
-    return all(there[i] == coded[i] ^ pad[i] for i in range(len(pad)))
+    return needle.is_at((ctypes.c_ubyte * needle.size).from_address(needle.address))
 
 
 def _key_commands() -> list[list[str]]:
@@ -131,10 +134,12 @@ def make_arrays() -> tuple[Any, Any]:
 
 
 def make_open_file(fd: int) -> mmap.mmap:
-    """What the attacks on descriptors and mapped files do find: random bytes in a file that is left open."""
+    """What the attacks on descriptors and mapped files do find: random bytes in a file that is left open, to children
+    as well."""
     if fd < 0:
         raise Missing(os.strerror(ctypes.get_errno()))
     try:
+        os.set_inheritable(fd, True)
         os.ftruncate(fd, mmap.PAGESIZE)
         memory = mmap.mmap(fd, mmap.PAGESIZE)
     except OSError as error:
@@ -182,7 +187,7 @@ def _hold_file(held: Held, name: str, fd: int) -> None:
 
 def leak(held: Held) -> None:
     """Copy the secrets to shared memory whose descriptor stays open: there every attack finds them."""
-    fd = os.memfd_create("leak")
+    fd = os.memfd_create("leak", 0)  # which children inherit
     os.ftruncate(fd, mmap.PAGESIZE)
     shared = mmap.mmap(fd, mmap.PAGESIZE)
     for i, needle in enumerate(held.needles):
@@ -229,8 +234,13 @@ def serve(make: Callable[[], Held], uid: str) -> None:
             return
     held = make()
     print(json.dumps(held.told()), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps([needle.name for needle in held.needles if intact(needle)]), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_attacked(line) if line.strip() else held.in_place()), flush=True)
+
+
+def _attacked(line: str) -> list[dict[str, Any]]:
+    order = Order.from_json(line)
+    return [asdict(attack(name, order.target)) for name in order.attacks]
 
 
 def main() -> None:

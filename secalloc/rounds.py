@@ -7,6 +7,7 @@ nothing of it is ever in an argument or in the environment.
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,10 +15,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from secalloc.attacks import Order, Outcome, Target
+from secalloc.attacks import ATTACKS, Order, Outcome, Target
 
 __all__ = ["Refused", "Round", "RoundError"]
 
@@ -37,6 +39,7 @@ class Round:
     ----------
     holder : what follows the interpreter on the holder's command line; the user id, or "", comes behind it
     uid : the user that both processes become; None: they stay this one
+    attacker : another user for the attacker
 
     Attributes
     ----------
@@ -47,8 +50,8 @@ class Round:
     target: Target
     missing: dict[str, str]
 
-    def __init__(self, holder: Sequence[str], uid: int | None = None) -> None:
-        self._holder, self._uid, self._stack = holder, uid, ExitStack()
+    def __init__(self, holder: Sequence[str], uid: int | None = None, *, attacker: int | None = None) -> None:
+        self._holder, self._uid, self._attacker, self._stack = holder, uid, attacker, ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # undoes what is done so far, should the rest fail
@@ -79,15 +82,23 @@ class Round:
         self._stack.close()  # closes the holder's input, which ends it
 
     def attack(self, attacks: Sequence[str]) -> list[Outcome]:
-        """Run one attacker process that tries these, in this order."""
+        """Try these, in this order: the holder the ones from inside, one attacker process all others."""
+        outcomes: list[Outcome] = []
+        for inside, some in groupby(attacks, key=lambda name: ATTACKS[name].inside):
+            order = Order(self.target, list(some)).to_json()
+            told = self._ask(order) if inside else self._send_attacker(order)
+            outcomes += [Outcome(**outcome) for outcome in told]
+        return outcomes
+
+    def _send_attacker(self, order: str) -> Any:
+        uid = self._uid if self._attacker is None else self._attacker
         made = subprocess.run(
-            [sys.executable, "-P", "-m", "secalloc.attacks", *([] if self._uid is None else [str(self._uid)])],
-            input=Order(self.target, list(attacks)).to_json(), stdout=subprocess.PIPE, text=True,
-            cwd=self._folder, env=self._environment, check=False,
+            [sys.executable, "-P", "-m", "secalloc.attacks", *([] if uid is None else [str(uid)])],
+            input=order, stdout=subprocess.PIPE, text=True, cwd=self._folder, env=self._environment, check=False,
         )  # fmt: skip
         if made.returncode != 0:
             raise RoundError(f"the attacking process ended with {made.returncode}")
-        return [Outcome(**outcome) for outcome in json.loads(made.stdout)]
+        return json.loads(made.stdout)
 
     def check_in_place(self) -> None:
         """Have the holder look at its own memory: not finding what is not there would prove nothing.
@@ -96,15 +107,16 @@ class Round:
         ------
         RoundError : a needle is not at the address told
         """
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the missing answer tells the rest
-        absent = {needle.name for needle in self.target.needles} - set(self._answer())
+        absent = {needle.name for needle in self.target.needles} - set(self._ask(""))
         if absent:
             raise RoundError(f"the holder does not have in memory what it told: {', '.join(sorted(absent))}")
+
+    def _ask(self, line: str) -> Any:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the missing answer tells the rest
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        return self._answer()
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None

@@ -1,7 +1,15 @@
 """Fixtures of the classes below `support.attacking.AttackOnHeldObjects`."""
 import pytest
-from support.attacking import found_by
+from support.attacking import Holders
 from support.victim import KINDS
+
+
+@pytest.fixture(scope="package")
+def holders():
+    """Processes to attack."""
+    running = Holders()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="class", params=KINDS)
@@ -11,6 +19,6 @@ def kind(request):
 
 
 @pytest.fixture(scope="class")
-def found(request, kind):
+def found(request, holders, kind):
     """What the class's attack found of it."""
-    return found_by(request.cls.attack, kind, uid=request.cls.uid)
+    return holders.found_by(request.cls.attack, kind, uid=request.cls.uid)

@@ -2,7 +2,7 @@
 import os
 
 import pytest
-from support.attacking import ORDINARY, AttackOnHeldObjects, outcome_of
+from support.attacking import ORDINARY, AttackOnHeldObjects
 
 
 class TestAsThisUser(AttackOnHeldObjects):
@@ -11,7 +11,7 @@ class TestAsThisUser(AttackOnHeldObjects):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_an_ordinary_user_may_not_follow_the_links():
-    outcome = outcome_of("/proc/PID/map_files", "small object", uid=ORDINARY)
+def test_an_ordinary_user_may_not_follow_the_links(holders):
+    outcome = holders.outcome_of("/proc/PID/map_files", "small object", uid=ORDINARY)
     assert "CAP_CHECKPOINT_RESTORE" in outcome.skipped
     assert outcome.found == []

@@ -9,8 +9,8 @@ import textwrap
 
 from support.children import SECONDS_MAX, TESTS
 
-# The first terminal that the leader of a session opens becomes its terminal. A shell that runs the tests in the background
-# has had these two signals ignored.
+# The first terminal that the leader of a session opens becomes its terminal. A shell that runs the tests in the
+# background has had these two signals ignored.
 PRELUDE = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

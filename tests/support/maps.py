@@ -33,7 +33,7 @@ class Mapping(NamedTuple):
 
 
 def mappings(pid="self"):
-    """All of them. The kernel gives a page of text at a time: one that grew meanwhile comes twice, and all is read anew."""
+    """All of them. The kernel gives a page of text at a time: one that grows meanwhile comes twice; then once more."""
     while True:
         result = read_mappings(pid)
         if all(one.end <= following.start for one, following in pairwise(result)):

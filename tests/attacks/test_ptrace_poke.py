@@ -1,10 +1,10 @@
-"""`ptrace(2)`: a debugger peeks at the very addresses."""
+"""`ptrace(2)`: a debugger writes words to the very addresses."""
 from support.attacking import AttackByTheSameOrdinaryUser, AttackOnHeldObjects
 
 
 class TestAsThisUser(AttackOnHeldObjects):
-    attack = "ptrace"
+    attack = "ptrace poke"
 
 
 class TestAsAnOrdinaryUser(AttackByTheSameOrdinaryUser):
-    attack = "ptrace"
+    attack = "ptrace poke"
