@@ -110,6 +110,40 @@ def check(as_json: bool, reserve: str | None) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--skip", multiple=True, metavar="NAME", help="Leave out a measure, by the name in the table.")
+@click.option("--json", "as_json", is_flag=True, help="Write the measures as JSON.")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED)
+def harden(skip: tuple[str, ...], as_json: bool, program: tuple[str, ...]) -> None:
+    """Run a Python PROGRAM (a path, -m MODULE or -c CODE) in a process closed to others of its user.
+
+    What could not be done is told on standard error, and the program is not run. Without a program: what can be done
+    here, in a table. Exits with 1 if something could not be done, else as the program does.
+    """
+    from secalloc.harden import harden_process
+    from secalloc.running import is_program, run
+
+    if program and not is_program(program):
+        raise click.BadParameter("neither a path nor -m MODULE nor -c CODE", param_hint="PROGRAM")
+    try:
+        measures = harden_process(skip=skip)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--skip") from None
+    failed = [measure for measure in measures if not measure.done]
+    if program:
+        for measure in failed:
+            click.echo(f"secalloc harden: {measure.name}: {measure.told}", err=True)
+        if not failed:
+            run(program)
+    elif as_json:
+        click.echo(json.dumps([measure._asdict() for measure in measures], indent=2))
+    else:
+        lines = [[Cell(name), Cell("done" if done else "not done", "ok" if done else "problem"), Cell(told)]
+                 for name, done, told in measures]  # fmt: skip
+        print_table("secalloc harden", ("measure", "state", "what that means"), lines)
+    sys.exit(1 if failed else 0)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--stdin", "by", flag_value="stdin", default="stdin",
               help="Feed the secret on standard input. The default.")  # fmt: skip
 @click.option("--env", "by", flag_value="env", help="Give it in the environment variable NAME.")

@@ -1,11 +1,11 @@
 """`python -m secalloc.openssl`: programs that cannot be changed, with OpenSSL's memory on secret pages."""
 from __future__ import annotations
 
-import os
-import runpy
 import sys
 import sysconfig
 from pathlib import Path
+
+from secalloc.running import is_program, run
 
 __all__ = ["main"]
 
@@ -55,34 +55,6 @@ def _hook(write: bool, folder: str) -> int:
     return 0
 
 
-def _come_from(folder: str) -> None:
-    """Where a program's modules are looked for first; with `python -P`, nowhere of its own."""
-    if not sys.flags.safe_path:
-        sys.path[0] = folder
-
-
-def _run(arguments: list[str]) -> int:
-    """As the interpreter does."""
-    first, *rest = arguments
-    if first in ("-m", "-c"):
-        if not rest:
-            print(USAGE, file=sys.stderr, end="")
-            return WRONG_USE
-        what, *rest = rest
-        sys.argv = [first, *rest]
-        if first == "-m":
-            _come_from(os.getcwd())
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
-        else:
-            _come_from("")
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
-        return 0
-    sys.argv = [first, *rest]
-    _come_from(os.path.dirname(os.path.abspath(first)))
-    runpy.run_path(first, run_name="__main__")
-    return 0
-
-
 def main() -> int:
     """The command: see USAGE."""
     arguments = sys.argv[1:]
@@ -93,7 +65,7 @@ def main() -> int:
         return _status()
     if not options and arguments[:1] in (["--write-hook"], ["--remove-hook"]) and len(arguments) <= 2:
         return _hook(arguments[0] == "--write-hook", arguments[1] if len(arguments) == 2 else "")
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")):
+    if not is_program(arguments):
         print(USAGE, file=sys.stderr, end="")
         return WRONG_USE
     from secalloc import SecallocError
@@ -104,4 +76,5 @@ def main() -> int:
     except (SecallocError, OSError) as error:
         print(f"secalloc: {error}", file=sys.stderr)
         return 1
-    return _run(arguments)
+    run(arguments)
+    return 0

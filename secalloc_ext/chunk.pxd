@@ -15,6 +15,7 @@ cdef int chunk_init(size_t bytes) noexcept nogil                           # ERR
 cdef void *chunk_metadata(size_t size, int *error) noexcept nogil          # zeroed, for thread caches; never given back
 cdef frame_t *chunk_create(account_t *account, size_t piece, size_t count, size_t alignment, int *error) noexcept nogil
 cdef int chunk_release(frame_t *first) noexcept nogil
+cdef int chunk_seal() noexcept nogil                                       # what never changes; ERROR_*
 cdef void chunk_lock(bint take) noexcept nogil                             # around a fork
 cdef void chunk_close_all() noexcept nogil                                 # in a forked child
 cdef frame_t *chunk_frame(uint32_t index) noexcept nogil

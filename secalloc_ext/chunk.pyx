@@ -27,7 +27,7 @@ from secalloc_ext.frame cimport (
     KIND_INHERITED, KIND_PIECE, KIND_UNUSED, SHAPE_UNTOUCHED, account_t, frame_kind, frame_lead, frame_mark, frame_t)
 from secalloc_ext.mapping cimport (
     mapping_address_space, mapping_check_machine, mapping_commit, mapping_create, mapping_random, mapping_release,
-    mapping_reserve, mapping_unreserve)
+    mapping_reserve, mapping_seal, mapping_unreserve)
 from secalloc_ext.prim cimport (
     DETAIL_BYTES, ERROR_ADDRESS_SPACE, ERROR_HEAP_LIMIT, ERROR_MAP_COUNT, ERROR_NONE, FRAME_BYTES, FRAME_SHIFT,
     LINE_BYTES, PAGE_BYTES, SLAB_WORDS_MAX, atomic_load_32_relaxed, atomic_load_acquire, atomic_load_pointer,
@@ -51,6 +51,7 @@ lock_init(&ranges_lock)
 
 cdef region_t records, details, caches
 cdef size_t caches_used
+cdef bint sealed                         # what is committed from now on is sealed, too
 cdef frame_t *ranges[RANGE_BINS]         # unused ranges by length, linked by `next`; length in chunk_frames
 cdef frame_t *littered                   # ranges to be cleared before they are unused, of piece_bytes from start on
 cdef rng_t gaps
@@ -67,9 +68,18 @@ cdef int region_grow(region_t *region, size_t used) noexcept nogil:
     if used > target:
         return ERROR_ADDRESS_SPACE
     error = mapping_commit(region.base + region.committed, target - region.committed)
+    if error == ERROR_NONE and sealed:
+        error = mapping_seal(region.base + region.committed, target - region.committed)
     if error == ERROR_NONE:
         region.committed = target
     return error
+
+
+cdef int region_seal(const region_t *region) noexcept nogil:
+    """What is committed, and the guard page before it."""
+    if region.base == NULL:
+        return ERROR_NONE
+    return mapping_seal(region.base - PAGE_BYTES, PAGE_BYTES + region.committed)
 
 
 cdef uint8_t *region_init(region_t *region, uint8_t *base, size_t size) noexcept nogil:
@@ -123,6 +133,26 @@ cdef int chunk_init(size_t bytes) noexcept nogil:
         if error == ERROR_NONE:
             rng_fill(&gaps)
             error = reserve_all(allowed if bytes == 0 or bytes > allowed else bytes)
+    lock_drop(&ranges_lock)
+    return error
+
+
+cdef int chunk_seal() noexcept nogil:
+    """Have the metadata's mappings and the last guard page stay what they are, now and as they grow. What holds objects
+    cannot be sealed: it is released, locked, and closed in a forked child."""
+    cdef int error
+    global sealed
+    lock_take(&ranges_lock)
+    error = mapping_seal(NULL, 0)
+    if error == ERROR_NONE and not sealed:
+        error = region_seal(&records)
+        if error == ERROR_NONE:
+            error = region_seal(&details)
+        if error == ERROR_NONE:
+            error = region_seal(&caches)
+        if error == ERROR_NONE and reservation.base != NULL:
+            error = mapping_seal(reservation.base + reservation.bytes, PAGE_BYTES)
+        sealed = error == ERROR_NONE
     lock_drop(&ranges_lock)
     return error
 

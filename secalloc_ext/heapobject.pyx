@@ -9,7 +9,7 @@ from collections import namedtuple
 
 cimport cython
 
-from libc.errno cimport errno
+from libc.errno cimport ENOSYS, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -19,6 +19,7 @@ from secalloc_ext.audit cimport (
     PART_KEPT, PART_LARGE, PART_PIECE, PART_SLAB, audit_heap, audit_holders, audit_is_valid, audit_layout, audit_t,
     part_t)
 from secalloc_ext.cache cimport HEAPS_MAX, ON_FORK_COPY, ON_FORK_ISOLATE
+from secalloc_ext.chunk cimport chunk_seal
 from secalloc_ext.emergency cimport emergency_at_exit, emergency_on_signal
 from secalloc_ext.guardreport cimport guardreport_install
 from secalloc_ext.heap cimport (
@@ -545,6 +546,21 @@ def enable_guard_report():
     """
     if guardreport_install() != 0:
         raise OSError(errno, "SIGSEGV cannot be caught")
+
+
+def seal():
+    """Have the kernel refuse to change the mappings of the allocator's records and guards, now and as they grow, until
+    the process ends: mseal(2). Those that hold objects stay as they are: they are released, locked and closed.
+
+    Raises
+    ------
+    OSError : the kernel is older than Linux 6.10, or refuses
+    """
+    cdef int error = chunk_seal()
+    if error == ERROR_UNSUPPORTED:
+        raise OSError(ENOSYS, "mseal(2) needs Linux 6.10 or newer")
+    if error != ERROR_NONE:
+        raise OSError(errno, os.strerror(errno))
 
 
 def stats():

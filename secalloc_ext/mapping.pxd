@@ -27,6 +27,7 @@ cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t coun
 cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noexcept nogil  # not inherited any more
 cdef int mapping_release(uint8_t *first, size_t span) noexcept nogil       # back to PROT_NONE; the pages are gone
 cdef int mapping_protect(uint8_t *first, size_t size, int access, int key) noexcept nogil
+cdef int mapping_seal(uint8_t *first, size_t size) noexcept nogil          # no change of these mappings any more
 cdef int mapping_key_create() noexcept nogil                               # denied to every thread; or KEY_NONE
 cdef bint mapping_key_allow(int key, bint allow) noexcept nogil            # this thread; was it allowed?
 cdef int mapping_random(void *buffer, size_t size) noexcept nogil          # getrandom, whole

@@ -27,7 +27,7 @@ from secalloc_ext.sys cimport (
     MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE,
     MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
     RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
-    mlock, mmap, mprotect, mremap, munmap, pkey_alloc, pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit,
+    mlock, mmap, mprotect, mremap, mseal, munmap, pkey_alloc, pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit,
     sysconf, usleep)
 
 
@@ -74,6 +74,13 @@ cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil:
 
 cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil:
     return ERROR_NONE if mprotect(first, size, PROT_READ | PROT_WRITE) == 0 else ERROR_MEMORY
+
+
+cdef int mapping_seal(uint8_t *first, size_t size) noexcept nogil:
+    """ERROR_UNSUPPORTED before Linux 6.10. Of 0 bytes: would it work?"""
+    if mseal(first, size) == 0:
+        return ERROR_NONE
+    return ERROR_UNSUPPORTED if errno == ENOSYS else ERROR_OTHER
 
 
 cdef int error_of_file(int code) noexcept nogil:

@@ -14,7 +14,11 @@ cdef extern from *:
     #ifndef SYS_memfd_secret
     #define SYS_memfd_secret 447
     #endif
+    #ifndef SYS_mseal
+    #define SYS_mseal 462
+    #endif
     static inline int memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
+    static inline int mseal(void *address, size_t length) { return (int)syscall(SYS_mseal, address, length, 0L); }
     """
     int errno
     int EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
@@ -44,6 +48,7 @@ cdef extern from *:
     int pkey_mprotect(void *address, size_t length, int protection, int key) noexcept nogil
     int pkey_get(int key) noexcept nogil
     int pkey_set(int key, unsigned rights) noexcept nogil
+    int mseal(void *address, size_t length) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
     int usleep(unsigned microseconds) noexcept nogil

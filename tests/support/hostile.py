@@ -58,17 +58,21 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint16), ("first", ctypes.POINTER(_Instruction))]
 
 
-def refuse_memfd_secret(code):
-    """From now on memfd_secret(2) fails with `code`: a seccomp filter, as containers have."""
+def refuse(number, code):
+    """Have a seccomp filter answer a system call with an errno, as a container's profile does."""
     instructions = (_Instruction * 4)(
         (BPF_LOAD_WORD, 0, 0, 0),  # the number of the system call
-        (BPF_JUMP_IF_EQUAL, 0, 1, MEMFD_SECRET),
+        (BPF_JUMP_IF_EQUAL, 0, 1, number),
         (BPF_RETURN, 0, 0, SECCOMP_RETURN_ERRNO | code),
         (BPF_RETURN, 0, 0, SECCOMP_RETURN_ALLOW),
     )
     program = _Program(4, instructions)
     assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0) == 0
+
+
+def refuse_memfd_secret(code):
+    refuse(MEMFD_SECRET, code)
 
 
 def use_up_protection_keys():
