@@ -245,12 +245,12 @@ def test_a_heap_whose_pages_cannot_be_released_keeps_them_and_goes_on(kept):
         import sys
         from secalloc import Heap, SecureBytes
         from support import hostile
-        heap = Heap("full")
-        keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
-        large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
-        del keys[int(sys.argv[1]):], large
-        committed = heap.stats().committed
         for _ in range(5):  # until Python gave no mapping of its own back meanwhile
+            heap = Heap("full")
+            keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
+            large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
+            del keys[int(sys.argv[1]):], large
+            committed = heap.stats().committed
             with hostile.NoMappingLeft(and_one_more=True) as left:
                 heap.trim()
                 if left.is_full():
