@@ -35,6 +35,7 @@ INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 /bin/busybox mount -t tmpfs tmpfs /tmp
 export PATH=/bin HOME=/tmp PYTHONPATH=/{site} PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 LANG=C.UTF-8
+ulimit -l unlimited
 {python} -P -m vm.guest </dev/null >/dev/ttyS0 2>&1
 /bin/busybox poweroff -f
 """

@@ -53,7 +53,7 @@ def _command(kernel: Path, initramfs: Path, parameters: str, folder: Path, disk:
         raise Missing(f"there is no {EMULATOR}: install qemu-system-x86")
     command = [
         program, "-no-user-config", "-nodefaults", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
-        "-smp", "2", "-m", str(MEMORY_MIB), "-nic", "none", "-display", "none", "-no-reboot",
+        "-smp", "1", "-m", str(MEMORY_MIB), "-nic", "none", "-display", "none", "-no-reboot",
         "-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / 'told'}",
         "-kernel", str(kernel), "-initrd", str(initramfs), "-append", parameters,
     ]  # fmt: skip

@@ -6,17 +6,29 @@ import sys
 import traceback
 from pathlib import Path
 
-from vm.guest import memory
+from vm.guest import fill, limit, lock, memory, power, swap, without
 from vm.guest.holding import Holder
 from vm.guest.telling import Teller
 
 
 def live(teller: Teller) -> None:
+    """Steps a to g. The last one ends the machine."""
+    power.tell_state(teller, "no secret")
+    power.tell_trimmed(teller)
     with Holder("ordinary", "ordinary") as ordinary, Holder("secret", "secret") as secret:
+        power.tell_state(teller, "secrets live")
+        power.tell_refusal(teller)
         memory.step(teller, [ordinary, secret])
+    power.tell_state(teller, "holders killed")
+    lock.step(teller)
+    limit.step(teller)
+    swap.activate()
+    with Holder("ordinary", "ordinary") as ordinary, Holder("secret", "secret") as secret:
+        swap.step(teller, [ordinary, secret])
+    power.hibernate(teller)
 
 
-BOOTS = {"live": live}
+BOOTS = {"live": live, "off": without.step, "fill": fill.step}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-__all__ = ["DIRECT", "IMAGE", "PATH", "Segment", "read_at", "segments"]
+__all__ = ["DIRECT", "IMAGE", "MAPPINGS", "PATH", "Segment", "read_at", "segments"]
 
 PATH = "/proc/kcore"
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")  # Elf64_Ehdr
@@ -19,7 +19,7 @@ PROGRAM = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr
 PT_LOAD = 1
 NO_PHYSICAL = (1 << 64) - 1
 IMAGE_BASE = 0xFFFFFFFF80000000  # __START_KERNEL_map of x86-64: above it lies the kernel image
-DIRECT, IMAGE = "direct map", "kernel image"
+MAPPINGS = DIRECT, IMAGE = "direct map", "kernel image"
 
 
 @dataclass(frozen=True)

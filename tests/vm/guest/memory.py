@@ -27,7 +27,7 @@ def tell_found(teller: Teller, moment: str, needles: Sequence[Needle], looked: L
         asked = names(needles, secret=secret)
         found = sorted(asked & looked.names())
         teller.measured(f"{moment}: {word} markers", {"of": len(asked), "found": len(found), "names": found})
-        for kind in (kcore.DIRECT, kcore.IMAGE):
+        for kind in kcore.MAPPINGS:
             places = [each for each in looked.found if each.kind == kind and each.needle in asked]
             told = [f"{each.needle}: {each.words} words at {each.physical:#x}" for each in places] if secret else []
             teller.measured(f"{moment}: places of {word} markers in the {kind}", {"count": len(places), "places": told})
@@ -59,7 +59,7 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
 
 def tell_reach(teller: Teller, looked: Looked) -> None:
     """How much was looked at; and that the kernel image was really read: its own words are in it."""
-    for kind in (kcore.DIRECT, kcore.IMAGE):
+    for kind in kcore.MAPPINGS:
         teller.measured(f"bytes read of the {kind}", looked.read.get(kind, 0))
         teller.measured(f"segments of the {kind}", looked.segments.get(kind, 0))
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
+
+from secalloc.attacks import Needle
 
 __all__ = ["Teller"]
 
@@ -26,6 +29,10 @@ class Teller:
     def lacking(self, name: str, reason: str) -> None:
         """The kernel has not what this would be measured of."""
         self._tell({"name": name, "lacking": reason})
+
+    def needles(self, where: str, needles: Sequence[Needle]) -> None:
+        """What the host is to look for: see `vm.disk`."""
+        self._tell({"name": f"needles of {where}", "needles": [[each.name, each.pad, each.coded] for each in needles]})
 
     def end(self) -> None:
         self._tell({"end": True})
