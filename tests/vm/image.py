@@ -28,7 +28,7 @@ PACKAGES = ("secalloc", "secalloc_ext", "numpy")
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data",
             "distutils", "venv", "site-packages", "dist-packages", "unittest", "curses", "dbm", "sqlite3", "xmlrpc",
             "wsgiref", "xml", "f2py", "include", "_pyinstaller"}  # fmt: skip
-LEFT_OUT_NAMES = re.compile(r"\.(pyi|pxd|pyx|c|h|a|o)$|^(config-|_test|_ctypes_test|_tkinter|_sqlite3|_codecs_|xxlimited)")
+LEFT_OUT_NAMES = re.compile(r"\.(pyi|pxd|pyx|c|h|a|o)$|^(config-|_test|_ctypes_test|_tkinter|_sqlite3|_codecs_|xx)")
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
@@ -97,7 +97,7 @@ def _libraries(root: Path) -> None:
         with path.open("rb") as file:
             if file.read(4) != b"\x7fELF":
                 continue
-        told = subprocess.run(["ldd", path], capture_output=True, text=True, check=False, env=_library_path(root)).stdout
+        told = subprocess.run(["ldd", path], capture_output=True, text=True, check=False, env=_library_path()).stdout
         for line in told.splitlines():
             match = re.search(r"(?:=> )?(/\S+) \(0x", line)
             if match and not Path(match[1]).is_relative_to(root):
@@ -106,14 +106,14 @@ def _libraries(root: Path) -> None:
                 raise Missing(f"{path}: {line.strip()}")
 
 
-def _library_path(root: Path) -> dict[str, str]:
+def _library_path() -> dict[str, str]:
     """The copied interpreter finds its own libraries where the original does."""
     return dict(os.environ, LD_LIBRARY_PATH=str(Path(sys.executable).resolve().parent.parent / "lib"))
 
 
 def _strip(root: Path) -> None:
-    """Without what debuggers want, most of the size, which is memory in the guest. Not libraries that wheels bring: their
-    sections were moved by patchelf, after which strip makes files that cannot be loaded."""
+    """Without what debuggers want, most of the size, which is memory in the guest. Not libraries that wheels bring:
+    their sections were moved by patchelf, after which strip makes files that cannot be loaded."""
     if not shutil.which("strip"):
         raise Missing("there is no strip: install binutils")
     objects = [path for path in root.rglob("*.so*") if not path.parent.name.endswith(".libs")]
@@ -156,7 +156,9 @@ def _lay_out(root: Path, told: dict[str, Any]) -> None:
     (root / "told.json").write_text(json.dumps(told))
 
 
-def _write_entry(archive: IO[bytes], name: str, mode: int, mtime: int, data: bytes, device: tuple[int, int] = (0, 0)) -> None:
+def _write_entry(
+    archive: IO[bytes], name: str, mode: int, mtime: int, data: bytes, device: tuple[int, int] = (0, 0)
+) -> None:
     """One file of cpio's "newc" format: see Documentation/driver-api/early-userspace/buffer-format.rst of Linux."""
     encoded = name.encode() + b"\0"
     numbers = (0, mode, 0, 0, 1, mtime, len(data), 0, 0, *device, len(encoded), 0)

@@ -56,7 +56,7 @@ def _mirror() -> str:
     for line in lines:
         if re.search(r"/debian/*$", line):
             return line
-    raise RuntimeError("apt's configuration here names no mirror of Debian: run `apt-get update`, or see sources.list(5)")
+    raise RuntimeError("apt's configuration here names no mirror of Debian: run `apt-get update`; sources.list(5)")
 
 
 def _configured(suite: str, folder: Path) -> dict[str, str]:

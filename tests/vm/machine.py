@@ -18,7 +18,7 @@ from typing import Any
 
 from vm.image import Missing
 
-__all__ = ["MEMORY_MIB", "BootFailed", "Boot", "boot"]
+__all__ = ["EMULATOR", "MEMORY_MIB", "Boot", "BootFailed", "boot"]
 
 EMULATOR = "qemu-system-x86_64"
 MEMORY_MIB = 512

@@ -1,10 +1,10 @@
 """The process whose objects are looked for: one of each kind, all in ordinary or all in secret memory.
 
-As a program it takes "ordinary" or "secret", and speaks as `secalloc.holder.serve` does: a line of JSON that tells what it
-holds; then, for each line of its standard input, the names of what is still in place. Of a large object three samples are
-looked for. The secret holder also has one ordinary object, "beside": what shows the process's other memory must show it.
-OpenSSL's numbers have no address told: that they are what is looked for is for the ordinary holder's to show, by being
-found.
+As a program it takes "ordinary" or "secret", and speaks as `secalloc.holder.serve` does: a line of JSON that tells what
+it holds; then, for each line of its standard input, the names of what is still in place. Of a large object three
+samples are looked for. The secret holder also has one ordinary object, "beside": what shows the process's other memory
+must show it. OpenSSL's numbers have no address told: that they are what is to be looked for, the ordinary holder's show,
+by being found.
 """
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def hold_ordinary(held: Held) -> None:
 
 
 def hold_secret(held: Held) -> None:
-    for name, size, guarded in (
-        ("small object", SAMPLE_BYTES, False), ("large object", LARGE_BYTES, False), ("guarded object", SAMPLE_BYTES, True),
-    ):  # fmt: skip
+    kinds = (("small object", SAMPLE_BYTES, False), ("large object", LARGE_BYTES, False),
+             ("guarded object", SAMPLE_BYTES, True))  # fmt: skip
+    for name, size, guarded in kinds:
         key = SecureBytes.random(size, guarded=guarded)
         add(held, name, key, address_of(key))
     array = _fill(snp.empty(LARGE_BYTES // 8))

@@ -59,4 +59,6 @@ def segments(fd: int) -> list[Segment]:
 
 def read_at(fd: int, some: list[Segment], physical: int, size: int) -> dict[str, bytes]:
     """What each mapping of a physical address shows, by the mapping's kind."""
-    return {each.kind: os.pread(fd, size, each.offset + physical - each.physical) for each in some if each.holds(physical)}
+    return {
+        each.kind: os.pread(fd, size, each.offset + physical - each.physical) for each in some if each.holds(physical)
+    }

@@ -1,13 +1,16 @@
-"""Steps a to d: where the ordinary and the secret objects are found in physical memory, while they live and afterwards."""
+"""Steps a to d: where ordinary and secret objects are found in physical memory, while they live and afterwards."""
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from secalloc.attacks import Needle
+from secalloc.holder import needle_of
 from vm.guest import kcore
 from vm.guest.holding import Holder
 from vm.guest.lookthrough import Looked, look
+from vm.guest.search import WORD
 from vm.guest.telling import Teller
 
 __all__ = ["is_secret", "step"]
@@ -38,7 +41,7 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
     fd = os.open(kcore.PATH, os.O_RDONLY)
     some = kcore.segments(fd)
     at_place = {(each.needle, each.physical) for each in looked.found if each.kind == kcore.DIRECT}
-    count = {key: 0 for key in ("ordinary", "ordinary found", "secret", "secret found", "secret zeros", "no frame")}
+    count = dict.fromkeys(("ordinary", "ordinary found", "secret", "secret found", "secret zeros", "no frame"), 0)
     for holder in holders:
         for needle in holder.needles:
             if not needle.address:
@@ -59,6 +62,10 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
 
 def tell_reach(teller: Teller, looked: Looked) -> None:
     """How much was looked at; and that the kernel image was really read: its own words are in it."""
+    banner = Path("/proc/version").read_bytes().strip()
+    words = look([needle_of("banner", banner, 0)]).found
+    teller.measured("kernel's words in the kernel image", any(
+        each.kind == kcore.IMAGE and each.words >= len(banner) // WORD - 1 for each in words))
     for kind in kcore.MAPPINGS:
         teller.measured(f"bytes read of the {kind}", looked.read.get(kind, 0))
         teller.measured(f"segments of the {kind}", looked.segments.get(kind, 0))

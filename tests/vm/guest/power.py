@@ -1,5 +1,5 @@
-"""Step f: hibernation. While anybody has secret memory mapped the kernel has it not: neither in the list of states nor by
-request. Where nobody has, it is there again; and what it then writes to disk is for the host to look at.
+"""Step f: hibernation. While anybody has secret memory mapped the kernel has it not: neither in the list of states nor
+by request. Where nobody has, it is there again; and what it then writes to disk is for the host to look at.
 """
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 All that is read is coded at once, in place, each word multiplied by an odd number; what is looked for is known by its
 code only. So neither the needles nor what was read is in this process in plain, except for what lies in the one buffer
-between the read and the coding: a needle found in ordinary memory may be found there once more. A code that undoes itself,
-as an exclusive or, would not do: this process reads its own tables, too, and would make plain needles of them.
+between the read and the coding: a needle found in ordinary memory may be found there once more. A code that undoes
+itself, as an exclusive or, would not do: this process reads its own tables, too, and would make plain needles of them.
 
 Looked at is each aligned word of 8 bytes, beside every 8 bytes of every needle: found is any copy of 15 bytes or more,
 wherever it begins, and of 8 bytes where it begins at a word.
@@ -22,7 +22,7 @@ import numpy as np
 
 from secalloc.attacks import Needle
 
-__all__ = ["CHUNK", "LIBRARY", "Place", "Search", "compile_library"]
+__all__ = ["CHUNK", "LIBRARY", "WORD", "Place", "Search", "compile_library"]
 
 FACTOR = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd: it spreads over the highest bits. Knuth, volume 3, 6.4
 CHUNK = 1 << 22  # bytes read at once
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 def _codes(needle: Needle) -> list[int]:
-    """Of every 8 bytes of a needle. Of the plain ones no bytes are made, only numbers, which Python keeps by 30 bits."""
+    """Of every 8 bytes of a needle. Of the plain ones only numbers are made, which Python keeps by 30 bits."""
     pad, coded = bytes.fromhex(needle.pad), bytes.fromhex(needle.coded)
     found = []
     for i in range(len(pad) - WORD + 1):
@@ -73,7 +73,7 @@ class Search:
         self._maybe = np.empty(CHUNK // WORD, np.uint32)
 
     def places(self, size: int, read_into: Callable[[memoryview, int], int]) -> list[Place]:
-        """All in `size` bytes, a whole number of words, of which ``read_into(buffer, offset)`` reads as many as it says."""
+        """All in `size` bytes, which are whole words. ``read_into(buffer, offset)`` reads as many as it says."""
         found: dict[tuple[str, int], int] = {}
         done = 0
         while done < size:

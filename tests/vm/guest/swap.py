@@ -55,7 +55,7 @@ def used() -> int:
 
 
 def ballast() -> None:
-    """The program that presses: it takes memory, a step for each byte of its standard input, and tells when it has it."""
+    """The program that presses: for each byte of its standard input it takes a step of memory, and says so."""
     taken = []
     while os.read(0, 1):
         part = mmap.mmap(-1, STEP_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -96,7 +96,7 @@ def press(holders: Sequence[Holder]) -> int:
 def step(teller: Teller, holders: Sequence[Holder]) -> None:
     teller.measured("swap: bytes of ballast", press(holders))
     teller.measured("swap: bytes in use", used())
-    count = {key: 0 for key in ("ordinary", "ordinary out", "secret", "secret out")}
+    count = dict.fromkeys(("ordinary", "ordinary out", "secret", "secret out"), 0)
     for holder in holders:
         for needle in holder.needles:
             if needle.address:
