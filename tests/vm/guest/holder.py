@@ -3,8 +3,8 @@
 As a program it takes "ordinary" or "secret", and speaks as `secalloc.holder.serve` does: a line of JSON that tells what
 it holds; then, for each line of its standard input, the names of what is still in place. Of a large object three
 samples are looked for. The secret holder also has one ordinary object, "beside": what shows the process's other memory
-must show it. OpenSSL's numbers have no address told: that they are what is to be looked for, the ordinary holder's show,
-by being found.
+must show it. OpenSSL's numbers have no address told: that they are what is to be looked for, the ordinary holder's
+show, by being found.
 """
 from __future__ import annotations
 
