@@ -5,10 +5,8 @@ ends with the guest, at the time limit, or with this process, however that ends.
 """
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -23,10 +21,7 @@ __all__ = ["EMULATOR", "MEMORY_MIB", "Boot", "BootFailed", "boot"]
 EMULATOR = "qemu-system-x86_64"
 MEMORY_MIB = 512
 LIMIT_S = 900
-PR_SET_PDEATHSIG = 1
 END = "end"  # the word in the guest's last line
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BootFailed(Exception):
@@ -42,16 +37,12 @@ class Boot:
     told: list[dict[str, Any]]
 
 
-def _end_with_parent() -> None:
-    if _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
 def _command(kernel: Path, initramfs: Path, parameters: str, folder: Path, disk: Path | None) -> list[str]:
     program = shutil.which(EMULATOR)
     if program is None:
         raise Missing(f"there is no {EMULATOR}: install qemu-system-x86")
     command = [
+        "setpriv", "--pdeathsig", "KILL",  # else it would outlive a parent that is killed
         program, "-no-user-config", "-nodefaults", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
         "-smp", "1", "-m", str(MEMORY_MIB), "-nic", "none", "-display", "none", "-no-reboot",
         "-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / 'told'}",
@@ -71,7 +62,7 @@ def boot(
     began = time.monotonic()
     with subprocess.Popen(
         _command(kernel, initramfs, parameters, folder, disk), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, preexec_fn=_end_with_parent,
+        stderr=subprocess.STDOUT, text=True,
     ) as emulator:  # fmt: skip
         try:
             said = emulator.communicate(timeout=limit)[0]

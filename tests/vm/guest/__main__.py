@@ -12,20 +12,27 @@ from vm.guest.telling import Teller
 
 
 def live(teller: Teller) -> None:
-    """Steps a to g. The last one ends the machine."""
-    power.tell_state(teller, "no secret")
-    power.tell_trimmed(teller)
+    """Steps a to g. The last one, where the kernel has it, ends the machine."""
+    hibernates = power.is_offered()
+    if hibernates:
+        power.tell_state(teller, power.NO_SECRET)
+        power.tell_trimmed(teller)
+    else:
+        power.tell_lack(teller)
     with Holder("ordinary", "ordinary") as ordinary, Holder("secret", "secret") as secret:
-        power.tell_state(teller, "secrets live")
-        power.tell_refusal(teller)
+        if hibernates:
+            power.tell_state(teller, power.LIVE)
+            power.tell_refusal(teller)
         memory.step(teller, [ordinary, secret])
-    power.tell_state(teller, "holders killed")
+    if hibernates:
+        power.tell_state(teller, power.KILLED)
     lock.step(teller)
     limit.step(teller)
     swap.activate()
     with Holder("ordinary", "ordinary") as ordinary, Holder("secret", "secret") as secret:
         swap.step(teller, [ordinary, secret])
-    power.hibernate(teller)
+    if hibernates:
+        power.hibernate(teller)
 
 
 BOOTS = {"live": live, "off": without.step, "fill": fill.step}

@@ -117,7 +117,8 @@ TRIALS = {
 
 def step(teller: Teller) -> None:
     if "ospke" not in Path("/proc/cpuinfo").read_text().split():
-        teller.lacking("protection key", "the kernel does not use protection keys on this processor")
+        for name in ("", ": secalloc check", *(f": {name}" for name in TRIALS)):
+            teller.lacking(f"protection key{name}", "the kernel uses no protection keys on this processor")
         return
     (finding,) = [each for each in findings() if each.name == "protection keys"]
     teller.measured("protection key: secalloc check", f"{finding.state}: {finding.value}")

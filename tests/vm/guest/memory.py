@@ -41,7 +41,8 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
     fd = os.open(kcore.PATH, os.O_RDONLY)
     some = kcore.segments(fd)
     at_place = {(each.needle, each.physical) for each in looked.found if each.kind == kcore.DIRECT}
-    count = dict.fromkeys(("ordinary", "ordinary found", "secret", "secret found", "secret zeros", "no frame"), 0)
+    count = dict.fromkeys(("ordinary", "ordinary found", "secret", "secret found", "secret zeros",
+                           "secret seen in the image", "no frame"), 0)  # fmt: skip
     for holder in holders:
         for needle in holder.needles:
             if not needle.address:
@@ -55,7 +56,8 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
             count[f"{word} found"] += (needle.name, physical) in at_place
             if word == "secret":
                 shown = kcore.read_at(fd, some, physical, len(needle.pad) // 2)
-                count["secret zeros"] += bool(shown) and not any(b"".join(shown.values()))
+                count["secret zeros"] += kcore.DIRECT in shown and not any(shown[kcore.DIRECT])
+                count["secret seen in the image"] += any(shown.get(kcore.IMAGE, b""))
     os.close(fd)
     teller.measured("frames", count)
 

@@ -12,10 +12,20 @@ from secalloc.check import findings
 from secalloc.holder import address_of, needle_of
 from vm.guest.telling import Teller
 
-__all__ = ["hibernate", "is_offered", "tell_refusal", "tell_state", "tell_trimmed"]
+__all__ = ["hibernate", "is_offered", "tell_lack", "tell_refusal", "tell_state", "tell_trimmed"]
 
 STATE, MODE = Path("/sys/power/state"), Path("/sys/power/disk")
 MARKER_BYTES = 4096
+
+
+MOMENTS = NO_SECRET, LIVE, KILLED = "no secret", "secrets live", "holders killed"
+
+
+def tell_lack(teller: Teller) -> None:
+    """Of a kernel that has no hibernation even where there is no secret."""
+    names = [f"hibernation, {moment}: {what}" for moment in MOMENTS for what in ("offered", "secalloc check")]
+    for name in (*names, "hibernation asked for", "hibernation and Heap.trim()", "hibernation: markers on the disk"):
+        teller.lacking(name, "the kernel offers no hibernation")
 
 
 def is_offered() -> bool:
