@@ -1,13 +1,14 @@
 """`python tests/vm`: the parts of it that need no machine, and what it measured last."""
 import json
 import os
+import stat
 import struct
 
 import pytest
-from vm import command, disk, expectations, report
+from vm import command, disk, expectations, image, report
 from vm.guest import kcore
 from vm.guest.search import CHUNK, WORD, Search, compile_library
-from vm.kernels import KERNELS
+from vm.kernels import KERNELS, newest_release
 
 from secalloc.holder import needle_of
 
@@ -82,6 +83,17 @@ def test_a_physical_address_is_read_in_each_mapping_that_has_it(core):
     assert kcore.read_at(core, some, CODE + 4, 4) == {kcore.IMAGE: b"code"}
     assert kcore.read_at(core, some, RAM + 8188, 4) == {kcore.DIRECT: b"ram "}
     assert kcore.read_at(core, some, RAM + 8192, 4) == {}
+
+
+def test_frames_of_the_image_are_counted_by_the_mappings_that_show_them(tmp_path, monkeypatch):
+    empty, full = bytes(kcore.FRAME), b"x" * kcore.FRAME
+    path = tmp_path / "kcore"
+    os.close(core_file(path, [
+        (0xFFFFFFFF81000000, CODE, full + full + empty + empty),
+        (0xFFFF888001000000, CODE, full + empty + full + empty),
+    ]))  # fmt: skip
+    monkeypatch.setattr(kcore, "PATH", path)
+    assert kcore.compared() == {"direct map, kernel image": 1, "kernel image": 1, "direct map": 1, "neither": 1}
 
 
 def test_what_is_no_core_file_is_an_error(tmp_path):
@@ -160,6 +172,45 @@ def test_the_disk_is_searched_in_all_that_was_written(library, marker, tmp_path)
     looked = disk.look(path, needles, library)
     assert looked.found == {"there"}
     assert 0 < looked.read < 1 << 24, "a sparse file is not read whole"
+
+
+def test_the_initramfs_is_what_an_unpacker_unpacks(tmp_path):
+    root = tmp_path / "root"
+    files = {"init": b"#!/bin/sh\n", "site/a.py": b"", "site/deep/er/b": os.urandom(1001)}
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "init").chmod(0o755)
+    image.write_archive(root, tmp_path / "archive")
+    found = unpacked((tmp_path / "archive").read_bytes())
+    assert {name: content for name, (mode, content) in found.items() if stat.S_ISREG(mode)} == files
+    assert found["init"][0] == stat.S_IFREG | 0o755
+    assert stat.S_ISDIR(found["site/deep"][0])
+    assert stat.S_ISCHR(found["dev/console"][0])
+    assert list(found)[-1] == "TRAILER!!!"
+
+
+def unpacked(archive):
+    """Mode and content by name, of cpio's "newc" format."""
+    found, at = {}, 0
+    while at < len(archive):
+        assert archive[at : at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        name = archive[at + 110 : at + 110 + fields[11]]
+        assert name[-1] == 0
+        start = at + (110 + fields[11] + 3) // 4 * 4
+        found[name[:-1].decode()] = fields[1], archive[start : start + fields[6]]
+        at = start + (fields[6] + 3) // 4 * 4
+    return found
+
+
+def test_the_newest_kernel_of_the_cloud_flavour_is_taken():
+    names = ["linux-image-6.12.9+deb13-cloud-amd64", "linux-image-6.12.117+deb13-cloud-amd64",
+             "linux-image-cloud-amd64", "linux-image-6.12.118+deb13-amd64",
+             "linux-image-6.12.119+deb13-cloud-amd64-dbg"]  # fmt: skip
+    assert newest_release("\n".join(names)) == "6.12.117+deb13-cloud-amd64"
+    with pytest.raises(RuntimeError):
+        newest_release("linux-image-amd64\n")
 
 
 def test_the_report_is_of_every_kernel_and_all_is_as_it_must_be():

@@ -98,6 +98,10 @@ def _filled(kind: str, boot: str) -> list[Expectation]:
                     whole if ordinary else none, control=ordinary),
         Expectation(f"{told}: seen in the kernel image's mapping", boot, name,
                     lambda value: str(value["seen in the kernel image"]), None),
+        Expectation(f"{told}: frames of the image that its mapping shows no more, the direct map does", boot, name,
+                    lambda value: str(value["frames of the image"].get("direct map", 0)), None),
+        Expectation(f"{told}: frames of the image that its mapping shows, the direct map not", boot, name,
+                    lambda value: str(value["frames of the image"].get("kernel image", 0)), None),
     ]  # fmt: skip
 
 
@@ -122,11 +126,12 @@ def _keys() -> list[Expectation]:
 
 
 def _limits() -> list[Expectation]:
-    prefix = "memlock limit of 1 MiB, as root: "
-    rows = {"bare pages": "bare pages touched, of twice the limit", "bare pages beside another process":
-            "bare pages touched by two processes", "objects": "objects made and written, twice the limit"}  # fmt: skip
-    return [Expectation(f"RLIMIT_MEMLOCK 1 MiB, as root: {row}", "live", prefix + name, str, None)
-            for name, row in rows.items()]  # fmt: skip
+    """What the kernel makes of a limit has changed, and is told; nothing is expected."""
+    rows = {"bare pages": "twice the limit touched in bare pages", "bare pages beside another process":
+            "bare pages touched by two processes", "objects": "twice the limit in objects"}  # fmt: skip
+    return [Expectation(f"RLIMIT_MEMLOCK of 1 MiB, as {user}: {row}", "live",
+                        f"memlock limit of 1 MiB, as {user}: {name}", str, None)
+            for user in ("root", "an ordinary user") for name, row in rows.items()]  # fmt: skip
 
 
 def _off(boot: str) -> list[Expectation]:

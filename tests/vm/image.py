@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from vm.guest.search import LIBRARY, compile_library
 
-__all__ = ["SITE", "Missing", "build"]
+__all__ = ["SITE", "Missing", "build", "write_archive"]
 
 SITE = "site"
 PACKAGES = ("secalloc", "secalloc_ext", "numpy")
@@ -168,7 +168,8 @@ def _write_entry(
     archive.write(b"\0" * (-len(data) % 4))
 
 
-def _write_archive(root: Path, target: Path) -> None:
+def write_archive(root: Path, target: Path) -> None:
+    """All below `root`, which is the guest's /."""
     with target.open("wb") as archive:
         for path in sorted(root.rglob("*")):
             info = path.stat()
@@ -182,6 +183,6 @@ def build(folder: Path, told: dict[str, Any]) -> Path:
     """The archive's path, in `folder`. `told`: what the guest finds in /told.json."""
     root, archive = folder / "root", folder / "initramfs"
     _lay_out(root, told)
-    _write_archive(root, archive)
+    write_archive(root, archive)
     shutil.rmtree(root)
     return archive

@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["KERNELS", "Kernel", "cache_folder", "kernel"]
+__all__ = ["KERNELS", "Kernel", "cache_folder", "kernel", "newest_release"]
 
 # By the name that the command line and the report have for them: Debian's suites.
 KERNELS = {"6.1": "bookworm", "6.12": "trixie", "7": "forky"}
@@ -77,13 +77,12 @@ def _configured(suite: str, folder: Path) -> dict[str, str]:
     return dict(os.environ, APT_CONFIG=str(folder / "apt.conf"), LC_ALL="C")
 
 
-def _newest_release(environment: dict[str, str]) -> str:
-    """Of the cloud flavour: from the names of the packages that have a version in theirs."""
-    listed = _run("apt-cache", "search", "--names-only", r"^linux-image-[0-9][^ ]*-cloud-amd64$", env=environment)
-    releases = [line.split()[0].removeprefix("linux-image-") for line in listed.splitlines()]
+def newest_release(packages: str) -> str:
+    """Of the cloud flavour, from the names of packages, one a line, that have a release in theirs."""
+    releases = re.findall(r"^linux-image-(\d\S*-cloud-amd64)$", packages, re.MULTILINE)
     if not releases:
         raise RuntimeError("the suite has no linux-image-...-cloud-amd64")
-    return max(releases, key=lambda release: [int(number) for number in re.findall(r"\d+", release.split("-cloud")[0])])
+    return max(releases, key=lambda release: [int(number) for number in re.findall(r"\d+", release)])
 
 
 def _fetch(suite: str, kept: Path) -> None:
@@ -91,11 +90,12 @@ def _fetch(suite: str, kept: Path) -> None:
     with tempfile.TemporaryDirectory(dir=kept) as work:
         environment = _configured(suite, Path(work))
         _run("apt-get", "update", "-q", "--error-on=any", env=environment)
-        release = _newest_release(environment)
+        packages = _run("apt-cache", "pkgnames", "linux-", env=environment)
+        release = newest_release(packages)
         if (kept / release).is_dir():
             return
         # From Linux 7 on the image has a package of its own.
-        names = _run("apt-cache", "pkgnames", "linux-", env=environment).splitlines()
+        names = packages.splitlines()
         package = next(name for name in (f"linux-binary-{release}", f"linux-image-{release}") if name in names)
         _run("apt-get", "download", "-q", package, env=environment, cwd=work)
         (archive,) = Path(work).glob("*.deb")

@@ -90,13 +90,14 @@ def tell_filled(teller: Teller, kind: str) -> None:
             raise RuntimeError(f"the program that fills memory ended with {child.wait()}")
         told = json.loads(line)
         looked = look([Needle(**told["needle"])])
+        differing = kcore.compared()
         child.kill()
     places = {mapping: {each.physical for each in looked.found if each.kind == mapping} for mapping in kcore.MAPPINGS}
     teller.measured(f"filled with {kind} pages", {
         "pages": told["pages"], "of": _total(), "seen in the direct map": len(places[kcore.DIRECT]),
         "seen in the kernel image": len(places[kcore.IMAGE]),
         "seen in the kernel image only": len(places[kcore.IMAGE] - places[kcore.DIRECT]),
-        "ranges": _ranges(places[kcore.IMAGE]),
+        "ranges": _ranges(places[kcore.IMAGE]), "frames of the image": differing,
     })  # fmt: skip
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["DIRECT", "IMAGE", "MAPPINGS", "PATH", "Segment", "read_at", "segments"]
+__all__ = ["DIRECT", "IMAGE", "MAPPINGS", "PATH", "Segment", "compared", "read_at", "segments"]
 
 PATH = "/proc/kcore"
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")  # Elf64_Ehdr
 PROGRAM = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr
 PT_LOAD = 1
+FRAME = 4096  # bytes
 NO_PHYSICAL = (1 << 64) - 1
 IMAGE_BASE = 0xFFFFFFFF80000000  # __START_KERNEL_map of x86-64: above it lies the kernel image
 MAPPINGS = DIRECT, IMAGE = "direct map", "kernel image"
@@ -62,3 +64,20 @@ def read_at(fd: int, some: list[Segment], physical: int, size: int) -> dict[str,
     return {
         each.kind: os.pread(fd, size, each.offset + physical - each.physical) for each in some if each.holds(physical)
     }
+
+
+def compared() -> dict[str, int]:
+    """The frames that the kernel image is in, by which of their two mappings show anything.
+
+    What only the image shows was taken from the direct map; what only the direct map shows was taken from the image's
+    mapping, as it should be where the kernel has freed it.
+    """
+    count = Counter[str]()
+    fd = os.open(PATH, os.O_RDONLY)
+    some = segments(fd)
+    for image in some:
+        for at in range(0, image.size if image.kind == IMAGE else 0, FRAME):
+            shown = read_at(fd, some, image.physical + at, min(FRAME, image.size - at))
+            count[", ".join(sorted(kind for kind, content in shown.items() if content.strip(b"\0"))) or "neither"] += 1
+    os.close(fd)
+    return dict(count)

@@ -34,7 +34,10 @@ def touched(pages: int) -> tuple[int, str]:
     if fd < 0:
         raise OSError(ctypes.get_errno(), "memfd_secret")
     os.ftruncate(fd, pages * mmap.PAGESIZE)
-    memory = mmap.mmap(fd, pages * mmap.PAGESIZE)
+    try:
+        memory = mmap.mmap(fd, pages * mmap.PAGESIZE)
+    except OSError as error:
+        return 0, f"{errno.errorcode[error.errno or 0]} of mmap"
     zero = os.open("/dev/zero", os.O_RDONLY)
     for i in range(pages):
         try:
@@ -76,13 +79,16 @@ def by_secalloc() -> str:
 
 
 TRIALS = {"bare pages": bare, "bare pages beside another process": beside_another, "objects": by_secalloc}
+USERS = {"root": 0, "an ordinary user": 65534}
 
 
 def step(teller: Teller) -> None:
-    for name, trial in TRIALS.items():
-        teller.measured(f"memlock limit of 1 MiB, as root: {name}", outcome(partial(limited, trial)))
+    for user, uid in USERS.items():
+        for name, trial in TRIALS.items():
+            teller.measured(f"memlock limit of 1 MiB, as {user}: {name}", outcome(partial(limited, trial, uid)))
 
 
-def limited(trial: Callable[[], str]) -> str:
+def limited(trial: Callable[[], str], uid: int) -> str:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (LIMIT_BYTES, LIMIT_BYTES))
+    os.setuid(uid)
     return trial()
