@@ -75,7 +75,7 @@ def _measure(one: Kernel) -> dict[str, Any]:
                 continue
             boots[name] = _boot(one, name, initramfs, Path(folder))
             print(f"Linux {one.release}, {name}: {boots[name]['seconds']} s", flush=True)
-    return {"release": one.release, "boots": boots}
+    return {"release": one.release, "version": one.version, "boots": boots}
 
 
 def versions() -> dict[str, str]:

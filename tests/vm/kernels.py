@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -27,11 +28,23 @@ SWITCHED_ON = (6, 5)  # Linux with memfd_secret(2) on without a boot parameter
 
 @dataclass(frozen=True)
 class Kernel:
-    """`image`: what QEMU boots; `release`: as uname(1) tells it, from the package's name."""
+    """`image`: what the emulator boots; `release`: as uname(1) tells it, from the package's name."""
 
     name: str
     release: str
     image: Path
+
+    @property
+    def version(self) -> str:
+        """Debian's, which the image has at its front: see Documentation/arch/x86/boot.rst of Linux, kernel_version."""
+        with self.image.open("rb") as file:
+            head = file.read(1 << 16)
+        (pointer,) = struct.unpack_from("<H", head, 0x20E)
+        text = head[pointer + 0x200 :].partition(b"\0")[0].decode()
+        match = re.search(r"Debian (\S+)", text)
+        if match is None:
+            raise RuntimeError(f"{self.image} tells no version of Debian: {text!r}")
+        return match[1]
 
     @property
     def needs_parameter(self) -> bool:

@@ -22,7 +22,7 @@ def markdown(report: dict[str, Any]) -> str:
     kernels = list(report["kernels"].values())
     columns = [judged(one) for one in kernels]
     lines = [
-        "| | control | " + " | ".join(f"Linux {one['release'].removesuffix('-cloud-amd64')}" for one in kernels) + " |",
+        "| | control | " + " | ".join(f"Linux {one['version'].partition('-')[0]}" for one in kernels) + " |",
         "| --- | --- | " + " | ".join("---" for _ in kernels) + " |",
     ]
     for i, each in enumerate(EXPECTATIONS):
