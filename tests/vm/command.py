@@ -16,7 +16,7 @@ from vm import disk, keys, machine
 from vm.expectations import Measured
 from vm.guest.search import compile_library
 from vm.image import build
-from vm.kernels import Kernel, kernel
+from vm.kernels import KERNELS, Kernel, kernel
 
 __all__ = ["BOOTS", "REPORT", "run", "versions", "write"]
 
@@ -96,8 +96,9 @@ def run(names: Sequence[str], *, refresh: bool = False) -> dict[str, Any]:
 
 def write(report: dict[str, Any], path: Path = REPORT) -> None:
     """Complete, or as it was. Kernels that were not measured now stay as they were measured before."""
-    if path.exists():
-        report = report | {"kernels": json.loads(path.read_text())["kernels"] | report["kernels"]}
+    before = json.loads(path.read_text())["kernels"] if path.exists() else {}
+    kernels = before | report["kernels"]
+    report = report | {"kernels": {name: kernels[name] for name in KERNELS if name in kernels}}
     part = path.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps(report, indent=1) + "\n")
     part.replace(path)
