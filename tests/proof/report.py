@@ -38,11 +38,21 @@ def attack_table(table):
     return "\n".join(lines)
 
 
+def vm_table():
+    kept = vm_report.kept()
+    versions = kept["versions"]
+    told = [f"QEMU {versions['emulator']}, {versions['memory in MiB']} MiB, Python {versions['python']}. Booted, in seconds:"]
+    for one in kept["kernels"].values():
+        boots = ", ".join(f"{name} {boot['seconds']:.0f}" for name, boot in one["boots"].items())
+        told.append(f"- Linux {one['release']}: {boots}")
+    return "\n".join(told) + "\n\n" + vm_report.markdown(kept).strip()
+
+
 def document():
     table = measurements()
     text = (FOLDER / "text.md").read_text()
     text = text.replace("VERSIONS", f"Linux {table['versions'][0]}, Python {table['versions'][1]}")
-    return text.replace("ATTACK_TABLE", attack_table(table)).replace("VM_TABLE", vm_report.markdown())
+    return text.replace("ATTACK_TABLE", attack_table(table)).replace("VM_TABLE", vm_table())
 
 
 def write():
