@@ -11,6 +11,7 @@ from cpython.object cimport PyObject
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
+from secalloc_ext.arguments cimport int_value
 from secalloc_ext.revealcodecs cimport (
     revealcodecs_codec, revealcodecs_decode, revealcodecs_encode, revealcodecs_errors)
 from secalloc_ext.revealedbytes cimport (
@@ -246,7 +247,7 @@ def encode(self, encoding="utf-8", errors="strict"):
 
 def hex(self, sep=None, bytes_per_sep=1):
     cdef text_t text
-    cdef int group = bytes_per_sep
+    cdef int group = int_value(bytes_per_sep)
     cdef Py_ssize_t i, apart
     cdef int half
     open_as(&text, self, False)
