@@ -15,7 +15,7 @@ from fuzz import behaviour
 from secalloc_ext.heapobject import DEFAULT
 
 # As they take turns in a run; each is a module of `targets/`.
-NAMES = ("constructors", "methods", "revealed", "heaps")
+NAMES = ("constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles")
 
 
 def module_of(name):
@@ -40,7 +40,7 @@ class Target:
         # Where hypothesis keeps a failure, to make it smaller when it runs the test as any other.
         self.failures = InMemoryExampleDatabase()
         self.test = settings(
-            database=self.failures, deadline=None, phases=[Phase.reuse, Phase.shrink],
+            database=self.failures, deadline=None, report_multiple_bugs=False, phases=[Phase.reuse, Phase.shrink],
             suppress_health_check=list(HealthCheck))(module.check)  # fmt: skip
         self.run_one = self.test.hypothesis.fuzz_one_input
 
@@ -72,8 +72,8 @@ class Target:
         return [(stats.live, stats.live_bytes) for stats in (heap.stats() for heap in self.heaps)]
 
     def smallest_failure(self):
-        """What hypothesis makes of the failures it saw: an error, with the arguments among its notes; None of a raw one."""
-        if self.raw:
+        """What hypothesis makes of the failures it saw: an error, with the arguments among its notes; or None."""
+        if self.raw or not self.failures.data:
             return None
         try:
             self.test()

@@ -113,7 +113,7 @@ def set_item(subject, at, value):
 def set_slice(subject, part, source, fits):
     """Of another size than the slice it is refused, as by a memoryview."""
     value = bytes(source.make())
-    if fits and subject.model is not None:
+    if fits and subject.model is not None and part.step != 0:
         room = len(subject.model[part])
         value = (value * (room // max(len(value), 1) + 1))[:room] if value else bytes(room)
     given = subject.key if source.kind == "SecureBytes" and value == subject.model else SecureBytes(value) if source.kind == "SecureBytes" else value
