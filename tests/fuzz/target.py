@@ -1,7 +1,7 @@
 """A target's module, made ready to be run on inputs.
 
 A module has `check`, which is either decorated with hypothesis's `given`, or takes the input itself; that it is `raw`. It
-may have `HEAPS`, of which nothing may be left after an example, and `TOKENS`, words for raw inputs. What it does once at
+may have `HEAPS`, in which nothing may be left after an example (else the default heap), and `TOKENS`, words for raw inputs. What it does once at
 the start, it does when it is imported.
 """
 import gc
@@ -15,7 +15,8 @@ from fuzz import behaviour
 from secalloc_ext.heapobject import DEFAULT
 
 # As they take turns in a run; each is a module of `targets/`.
-NAMES = ("constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles")
+NAMES = ("constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles", "scoped", "settings", "tlskeys",
+         "commands")
 
 
 def module_of(name):
@@ -29,7 +30,7 @@ class Target:
     def __init__(self, name, seconds):
         module = module_of(name)
         self.name, self.seconds = name, seconds
-        self.heaps = (DEFAULT, *getattr(module, "HEAPS", ()))
+        self.heaps = getattr(module, "HEAPS", (DEFAULT,))
         self.tokens = getattr(module, "TOKENS", ())
         self.raw = not hasattr(module.check, "hypothesis")
         if self.raw:

@@ -15,9 +15,10 @@ from test_securebytes_methods import METHODS, OPERATORS, calls, foretold, told
 
 import test_securebytes_methods
 from secalloc import Heap, SecureBytes, WipedError
+from secalloc_ext.heapobject import DEFAULT
 
-HEAPS = (test_securebytes_methods.HEAP,)
-HEAP = HEAPS[0]
+HEAP = test_securebytes_methods.HEAP
+HEAPS = (DEFAULT, HEAP)
 way = Ways()
 called = getattr  # what the positive control puts something else for
 

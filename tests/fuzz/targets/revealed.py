@@ -15,9 +15,10 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from secalloc import Heap, SecureBytes
+from secalloc_ext.heapobject import DEFAULT
 
 HEAP = Heap("revealed")
-HEAPS = (HEAP,)
+HEAPS = (DEFAULT, HEAP)
 BYTES = type(SecureBytes(b"x", heap=HEAP).reveal())
 STR = type(SecureBytes(b"x", heap=HEAP).reveal_str())
 CODECS = st.sampled_from(["utf-8", "UTF8", "ascii", "latin-1", "iso-8859-1", "us-ascii", "utf_8"])
@@ -86,7 +87,7 @@ def arguments(form, few):
     right = st.tuples(*[kinds[letter] for letter in form])
     # A truth may be anything in newer Pythons; None is the default fill character and separator here.
     wrong = [st.tuples(*[NOT if i == j else kinds[letter] for j, letter in enumerate(form)])
-             for i in range(len(form)) if form[i] not in "bc?eh"]  # fmt: skip
+             for i in range(len(form)) if form[i] not in "bc?ehS"]  # fmt: skip
     return st.one_of([right] * 4 + wrong)
 
 
