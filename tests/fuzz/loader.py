@@ -15,9 +15,9 @@ ORDER = struct.Struct("<3I")
 ABSENT = 2**32 - 1
 SECONDS_MAX = 10
 
-openssl.install()
-
-import ssl  # noqa: E402
+if __name__ == "__main__":
+    openssl.install()
+    import ssl
 
 
 def attempt(load, *arguments):
