@@ -247,7 +247,10 @@ def map_(svg_file: str | None, script: str | None, arguments: tuple[str, ...]) -
     status, kept = layout.run(script, arguments) if script else (None, layout.example())
     print_coloured(layout.draw(glyphs=layout.UNICODE if can_draw() else layout.ASCII), layout.STYLES)
     if svg_file:
-        Path(svg_file).write_text(layout.svg(), encoding="utf-8")
+        try:
+            Path(svg_file).write_text(layout.svg(), encoding="utf-8")
+        except OSError as error:
+            raise click.FileError(svg_file, error.strerror) from None
     del kept
     sys.exit(status)
 
