@@ -16,7 +16,7 @@ from secalloc_ext.heapobject import DEFAULT
 
 # As they take turns in a run; each is a module of `targets/`.
 NAMES = ("constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles", "scoped", "settings", "tlskeys",
-         "commands")
+         "commands", "kdfs")
 
 
 def module_of(name):

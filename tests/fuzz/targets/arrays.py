@@ -1,4 +1,6 @@
 """`secalloc.numpy` beside numpy: constructors of any dtype, shape and order, and arithmetic in `secure_arrays`."""
+import io
+
 import numpy as np
 from fuzz.behaviour import kind, saw, size
 from fuzz.compare import is_error
@@ -94,6 +96,71 @@ def resize(source, sizes):
         saw("resize", size(ours.nbytes))
     snp.wipe(ours)
     assert not any(ours.tobytes())
+
+
+@way(hnp.arrays(DTYPES, SHAPES), st.sampled_from(["file", "descriptor", "object"]), st.booleans())
+def files(source, kind, backwards):
+    """The same bytes as numpy writes, and read again; without a header too."""
+    source = source[::-1] if backwards and source.ndim else source
+    theirs, ours = io.BytesIO(), io.BytesIO()
+    np.save(theirs, source)
+    if kind == "object":
+        snp.save(ours, source, heap=HEAP)
+        written = ours.getvalue()
+    else:
+        with open("saved.npy", "wb") as file:
+            snp.save(file.fileno() if kind == "descriptor" else file, source, heap=HEAP)
+        written = open("saved.npy", "rb").read()
+    saw("files", kind, source.dtype.kind, source.ndim)
+    alike_written = source.flags.c_contiguous and str(source.dtype).isascii()  # names are written as escapes here
+    assert written == theirs.getvalue() or not alike_written, "save wrote something else"
+    again = snp.load("saved.npy" if kind != "object" else io.BytesIO(written), heap=HEAP)
+    assert again.tobytes() == source.tobytes()
+    assert again.shape == source.shape
+    if source.dtype.itemsize:
+        with open("raw", "wb") as file:
+            file.write(source.tobytes())
+        same("fromfile", lambda: snp.fromfile("raw", source.dtype, heap=HEAP), lambda: np.fromfile("raw", source.dtype))
+
+
+@way(st.one_of(SHAPES, st.none(), st.integers(-1, 300)), st.sampled_from(["f8", "f4", "i2", "u8", "?", "c16", "S3", "no such"]))
+def random(shape, dtype):
+    """Of what dtypes there can be; and a generator's."""
+    answer = result(lambda: snp.random(shape, dtype, heap=HEAP))
+    saw("random", kind(answer), dtype)
+    assert is_error(answer) == (dtype in ("?", "c16", "S3", "no such") or shape == -1)
+    if not is_error(answer):
+        assert (answer.shape, answer.dtype) == (np.empty(() if shape is None else shape).shape, np.dtype(dtype))
+        assert snp.is_secret(answer)
+        assert snp.backend(answer) == HEAP.backend
+        assert answer.dtype.kind != "f" or ((0 <= answer) & (answer < 1)).all()
+    numbers = snp.generator(HEAP).integers(0, 9, 5)
+    assert (numbers < 9).all()
+
+
+@way(st.integers(0, 300), st.sampled_from(["u1", "f4", "i2,u1"]), st.sampled_from(["noaccess", "readonly", "readwrite"]))
+def guarded(count, dtype, access):
+    """Right before a page that nobody may touch, with a protection of its own."""
+    made = snp.zeros(count, dtype, guarded=True, heap=HEAP)
+    key = snp.owner(made)
+    assert key.guarded
+    assert result(getattr(key, access)) is (None if access == "readwrite" else BufferError)
+    made[:] = 1
+    expected = made.tobytes()
+    del made
+    getattr(key, access)()
+    with key.unlocked():
+        assert key == expected
+    saw("guarded", size(count), access)
+
+
+@way(hnp.arrays(st.sampled_from(["u1", "f8"]), SHAPES), ANY_SHAPES)
+def others(source, shape):
+    for name in ("empty_like", "empty"):
+        made = getattr(snp, name)(source if name == "empty_like" else source.shape, source.dtype, heap=HEAP)
+        assert (made.shape, made.dtype) == (source.shape, source.dtype)
+        assert not any(made.tobytes()), "there is something in what is new"
+    same("full_like", lambda: snp.full_like(source, 7, shape=shape, heap=HEAP), lambda: np.full_like(source, 7, shape=shape))
 
 
 OPERATIONS = {

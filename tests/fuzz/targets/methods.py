@@ -2,7 +2,12 @@
 
 What a method answers may be what the next ones are asked of. A frozen one has a `bytes` for a model, a wiped one None.
 """
+import base64
+import copy
 import operator
+import os
+import pickle
+import socket
 import struct
 
 from fuzz.behaviour import kind, saw, size
@@ -200,6 +205,50 @@ def ask(subject, name):
 
 QUESTIONS = {"repr": repr, "str": str, "list": list, "bool": bool, "hash": hash, "iter": lambda key: [*reversed(list(iter(key)))],
              "int": int, "float": float, "format": format, "bytes": bytes, "sizeof": lambda key: key.__sizeof__() >= 0}  # fmt: skip
+
+
+@way(st.sampled_from(["base64", "urlsafe", "write_to", "file", "send", "copy", "deepcopy", "pickle", "closed"]))
+def way_out(subject, name):
+    """To where it is asked to go, whole; a pickle is no such place."""
+
+    def theirs(content):
+        if name == "pickle":
+            raise TypeError
+        if content is None:
+            raise WipedError
+        if name == "closed" and content:  # of nothing nothing is written
+            raise OSError
+        return {"base64": base64.b64encode, "urlsafe": base64.urlsafe_b64encode, "closed": lambda _: None}.get(name, bytes)(content)
+
+    if subject.model is None or len(subject.model) <= 60_000:  # as much as a pipe and a socket hold
+        alike(f"out {name}", lambda: OUT[name](subject.key), lambda: theirs(subject.model))
+
+
+def through_a_pipe(write):
+    reader, writer = os.pipe()
+    try:
+        write(writer)
+    finally:
+        os.close(writer)
+        with open(reader, "rb") as file:
+            answer = file.read()
+    return answer
+
+
+def through_a_socket(key):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        key.send(ours)
+        ours.shutdown(socket.SHUT_WR)
+        return SecureBytes.from_socket(theirs)
+
+
+OUT = {
+    "base64": lambda key: key.base64(), "urlsafe": lambda key: key.base64(urlsafe=True), "send": through_a_socket,
+    "write_to": lambda key: through_a_pipe(key.write_to), "closed": lambda key: key.write_to(-1),
+    "file": lambda key: through_a_pipe(lambda descriptor: key.write_to(open(descriptor, "wb", closefd=False))),
+    "copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps,
+}  # fmt: skip
 
 
 @way()
