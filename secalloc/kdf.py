@@ -28,6 +28,8 @@ def pbkdf2_hmac(
 ) -> SecureBytes:
     """PBKDF2 (RFC 8018) with HMAC, as `hashlib.pbkdf2_hmac`."""
     pbkdf2 = _cryptography("pbkdf2")
+    if index(iterations) >= 1 << 31:  # where the library panics: no Exception
+        raise OverflowError("so many iterations are more than OpenSSL counts")
     key = SecureBytes(index(size), heap=heap)
     return _derive(pbkdf2.PBKDF2HMAC(_hash(hash_name), len(key), _public(salt), iterations), password, key)
 
@@ -37,6 +39,8 @@ def scrypt(
 ) -> SecureBytes:
     """scrypt (RFC 7914), as `hashlib.scrypt`. It takes 128 * n * r bytes of ordinary memory."""
     kdf = _cryptography("scrypt")
+    if index(n) * index(r) >= 1 << 56:  # where the library panics: no Exception
+        raise MemoryError("no machine has that much")
     key = SecureBytes(index(size), heap=heap)
     return _derive(kdf.Scrypt(_public(salt), len(key), n, r, p), password, key)
 
