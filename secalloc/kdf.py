@@ -124,6 +124,8 @@ def _public(data: Buffer) -> bytes:
 def _hash(name: str) -> Any:
     from cryptography.hazmat.primitives import hashes
 
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the name of a hash is a str, not {type(name).__name__}")
     found = getattr(hashes, name.upper(), None) if name.lower().startswith(("sha", "md5", "sm3")) else None
     if found is None:
         raise ValueError(f"unsupported hash type {name}")
