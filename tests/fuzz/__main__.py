@@ -1,12 +1,12 @@
 """Fuzzes every public entry beside what must answer the same: `python tests/fuzz [--seconds N] [--target NAME] ...`.
 
-Each target takes its turn, in a process of its own: first its corpus, then inputs made of that. An exception, a death and
-a hang are findings, told with an input that shows them again:
+Each target takes its turn, in a process of its own: first its corpus, then inputs made of that. An exception, a death
+and a hang are findings, told with an input that shows them again:
 
     python tests/fuzz --replay TARGET INPUT
 
-Prints what each target did, and exits with 0 if nothing was found, with 1 if something was. `--grow` puts inputs that showed
-something new into the corpus, and takes out those that show nothing of their own.
+Prints what each target did, and exits with 0 if nothing was found, with 1 if something was. `--grow` puts inputs that
+showed something new into the corpus, and takes out those that show nothing of their own.
 """
 import argparse
 import json
@@ -16,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fuzz import corpora, process
 from fuzz.engine import Fuzzer, from_text
@@ -62,8 +62,8 @@ def replay(name, text, seconds):
 
 
 def tell(name, outcome):
-    print(f"{name:13} {outcome.examples:7} examples, {outcome.valid:7} of them valid, {outcome.behaviours:5} behaviours, "
-          f"{len(outcome.findings)} findings", flush=True)  # fmt: skip
+    print(f"{name:13} {outcome.examples:7} examples, {outcome.valid:7} of them valid, "
+          f"{outcome.behaviours:5} behaviours, {len(outcome.findings)} findings", flush=True)  # fmt: skip
     for found in outcome.findings:
         print(f"\nFOUND in {name}: {found.error}\n{found.told}")
         if found.again:

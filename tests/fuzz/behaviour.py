@@ -1,7 +1,8 @@
 """What examples did, as far as it tells one input from another that does the same.
 
-The core is compiled without counters of what ran, so the corpus is led by what can be seen from outside: a target reports
-each thing it has tried as a tuple of few values: the name, what came of it, about what size. One example's are `of_example`.
+The core is compiled without counters of what ran, so the corpus is led by what can be seen from outside: a target
+reports each thing it has tried as a tuple of few values: the name, what came of it, about what size. One example's are
+`of_example`.
 """
 of_example = set()
 

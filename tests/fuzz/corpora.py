@@ -1,13 +1,14 @@
 """The inputs in the repository: `corpus/TARGET/`, a file each, named by its content's hash.
 
-What is in one is at least an input that a target takes. What hypothesis makes of the bytes may change with its version: then
-the corpus shows other behaviours, or less, and `--grow` makes it anew.
+What is in one is at least an input that a target takes. What hypothesis makes of the bytes may change with its
+version: then the corpus shows other behaviours, or less, and `--grow` makes it anew.
 """
 import hashlib
 from pathlib import Path
 
 CORPUS = Path(__file__).with_name("corpus")
 TARGET_BYTES_MAX = 24 << 10  # of one target's inputs in all
+TARGET_FILES_MAX = 100
 
 
 def load(name):
@@ -16,14 +17,17 @@ def load(name):
 
 
 def chosen(entries):
-    """Of (input, behaviours) as few and as short ones as show all, or as many of them as there is room for."""
+    """Of (input, behaviours) those that show most, and of these the short ones, as many as there is room for."""
     shown, result, room = set(), [], TARGET_BYTES_MAX
-    for data, behaviours in sorted(entries, key=lambda entry: (len(entry[0]), entry[0])):
-        if behaviours <= shown or len(data) > room:
-            continue
+    left = sorted(entries, key=lambda entry: (len(entry[0]), entry[0]))
+    while left and len(result) < TARGET_FILES_MAX:
+        data, behaviours = max(left, key=lambda entry: len(entry[1] - shown))
+        if behaviours <= shown:
+            break
         shown |= behaviours
         room -= len(data)
         result.append(data)
+        left = [entry for entry in left if len(entry[0]) <= room and not entry[1] <= shown]
     return result
 
 

@@ -1,8 +1,8 @@
 """A process that loads certificates and keys into contexts, for `targets/tlskeys.py`: `python -P tests/fuzz/loader.py`.
 
-It has OpenSSL on secret pages, which is only to be had where nothing has used OpenSSL before: hypothesis has. Orders come
-on standard input: three sizes (certificates, key, password; ABSENT for none) and the bytes. An answer is a line of JSON:
-what came of `secalloc.openssl`, what of `ssl` alone, and live bytes before and after a repetition.
+It has OpenSSL on secret pages, which is only to be had where nothing has used OpenSSL before: hypothesis has. Orders
+come on standard input: three sizes (certificates, key, password; ABSENT for none) and the bytes. An answer is a line
+of JSON: what came of `secalloc.openssl`, what of `ssl` alone, and live bytes before and after a repetition.
 """
 import json
 import signal
@@ -50,7 +50,7 @@ def serve(order, answers):
         ours.append(attempt(openssl.load_cert_chain, "chain.pem", *given))
         after = live()
         # A password is always given: else it would ask the terminal.
-        theirs = attempt(lambda context: context.load_cert_chain("chain.pem", key and "key.pem", password or b""))
+        theirs = attempt(ssl.SSLContext.load_cert_chain, "chain.pem", key and "key.pem", password or b"")
         signal.alarm(0)
         print(json.dumps([ours, theirs, before, after]), file=answers, flush=True)
 

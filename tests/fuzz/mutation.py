@@ -1,7 +1,7 @@
 """Other inputs from those there are, and smaller ones from one that shows something.
 
-Hypothesis makes arguments of bytes, and makes failures smaller; it does not make bytes of bytes, nor make smaller what ends
-the process.
+Hypothesis makes arguments of bytes, and makes failures smaller; it does not make bytes of bytes, nor make smaller what
+ends the process.
 """
 from fuzz.journal import INPUT_BYTES_MAX
 

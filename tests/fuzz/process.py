@@ -1,7 +1,7 @@
 """One target in a process of its own, seen from outside: what it did, and what it died of.
 
-A fuzzing process ends by itself with a report; what ends it before that is a finding, with the input that is in its journal:
-a signal, among them the SIGALRM of an example that took too long, or any other exit.
+A fuzzing process ends by itself with a report; what ends it before that is a finding, with the input that is in its
+journal: a signal, among them the SIGALRM of an example that took too long, or any other exit.
 """
 import json
 import signal

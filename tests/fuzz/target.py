@@ -1,8 +1,8 @@
 """A target's module, made ready to be run on inputs.
 
-A module has `check`, which is either decorated with hypothesis's `given`, or takes the input itself; that it is `raw`. It
-may have `HEAPS`, in which nothing may be left after an example (else the default heap), and `TOKENS`, words for raw inputs. What it does once at
-the start, it does when it is imported.
+A module has `check`, which is either decorated with hypothesis's `given`, or takes the input itself; that it is `raw`.
+It may have `HEAPS`, in which nothing may be left after an example (else the default heap), and `TOKENS`, words for raw
+inputs. What it does once at the start, it does when it is imported.
 """
 import gc
 import importlib
@@ -15,8 +15,20 @@ from fuzz import behaviour
 from secalloc_ext.heapobject import DEFAULT
 
 # As they take turns in a run; each is a module of `targets/`.
-NAMES = ("constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles", "scoped", "settings", "tlskeys",
-         "commands", "kdfs")
+NAMES = (
+    "constructors",
+    "methods",
+    "revealed",
+    "heaps",
+    "capi",
+    "arrays",
+    "npyfiles",
+    "scoped",
+    "settings",
+    "tlskeys",
+    "commands",
+    "kdfs",
+)
 
 
 def module_of(name):

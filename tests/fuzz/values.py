@@ -1,4 +1,5 @@
-"""Strategies that several targets have in common. What they make is plain, so that an example can be read when it is told."""
+"""Strategies that several targets have in common. What they make is plain, so that an example can be read when it is
+told."""
 import array
 import ctypes
 from typing import NamedTuple
@@ -83,4 +84,6 @@ def sources(data, kinds=tuple(SOURCES)):
 
 
 # Neither a size nor bytes, to anybody.
-NEITHER = st.sampled_from([None, 1.5, object, Refuses(TypeError), Refuses(ZeroDivisionError), Refuses(ValueError), print])
+NEITHER = st.sampled_from(
+    [None, 1.5, object, Refuses(TypeError), Refuses(ZeroDivisionError), Refuses(ValueError), print]
+)

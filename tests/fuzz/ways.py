@@ -6,12 +6,13 @@ class Ways:
     def __init__(self):
         self.functions, self.strategies = {}, []
 
-    def __call__(self, *strategies):
-        """Decorates a function that takes what the strategies make, behind what `go` hands it."""
+    def __call__(self, *strategies, times=1):
+        """Decorates a function that takes what the strategies make, behind what `go` hands it. It comes `times` as
+        often as others: by strategies of its own, as hypothesis leaves out what it has already."""
 
         def add(function):
             self.functions[function.__name__] = function
-            self.strategies.append(st.tuples(st.just(function.__name__), *strategies))
+            self.strategies += [st.tuples(st.just(function.__name__), *strategies) for _ in range(times)]
             return function
 
         return add

@@ -1,18 +1,21 @@
-"""The C API, as a C program would call it, beside a dict of what each pointer holds; with sizes that no machine has, too."""
+"""The C API, as a C program would call it, beside a dict of what each pointer holds; with sizes that no machine has,
+too."""
 import errno
 
-from fuzz.behaviour import saw, size
-from fuzz.values import EDGES
-from fuzz.ways import Ways
 from hypothesis import given
 from hypothesis import strategies as st
 from support import capi
 
+from fuzz.behaviour import saw, size
+from fuzz.values import EDGES
+from fuzz.ways import Ways
 from secalloc_ext.heapobject import DEFAULT
 
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 300), st.sampled_from(EDGES), st.sampled_from(EDGES))
 # No product of two, and no sum with a page, is a size that might be had.
-ABSURD = st.sampled_from([2**46, 2**47 - 4096, 2**62, 2**63 - 1, 2**63, 2**64 - 4096, 2**64 - 17, 2**64 - 16, 2**64 - 8, 2**64 - 1])
+ABSURD = st.sampled_from(
+    [2**46, 2**47 - 4096, 2**62, 2**63 - 1, 2**63, 2**64 - 4096, 2**64 - 17, 2**64 - 16, 2**64 - 8, 2**64 - 1]
+)
 WHICH = st.integers(0, 255)
 way = Ways()
 

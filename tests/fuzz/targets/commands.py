@@ -5,19 +5,24 @@ Commands that would attack, measure or run for long get only as far as their arg
 import os
 
 from click.testing import CliRunner
-from fuzz.behaviour import saw
-from fuzz.ways import Ways
 from hypothesis import given, note
 from hypothesis import strategies as st
 
+from fuzz.behaviour import saw
+from fuzz.ways import Ways
 from secalloc.cli import main
 
 WORDS = st.one_of(
-    st.sampled_from(["", "-", "--", "-h", "--help", "--version", "--json", "--no-such", "-1", "0", "1", "99999999999999999999", "1e9",
-                     "4 MiB", "64 KiB", "-4 MiB", "x MiB", "{}", "\x00", "\udc80", "\u20ac", "a b", "=", "/", "/dev/null", "no/such"]),
+    st.sampled_from(["", "-", "--", "-h", "--help", "--version", "--json", "--no-such", "-1", "0", "1",
+                     "99999999999999999999", "1e9",
+                     "4 MiB", "64 KiB", "-4 MiB", "x MiB", "{}", "\x00", "\udc80", "\u20ac", "a b", "=", "/",
+                     "/dev/null", "no/such"]),
     st.text(st.sampled_from("-=ab0 \n\t{}\"'\\\u20ac"), max_size=6),
 )  # fmt: skip
-PATTERNS = st.one_of(st.text(st.sampled_from("ab(|)[]?.^$\\1"), max_size=6), st.sampled_from(["(", "[z-a]", "alloc", "(?P<", "\\", "(?i)NUMPY"]))
+PATTERNS = st.one_of(
+    st.text(st.sampled_from("ab(|)[]?.^$\\1"), max_size=6),
+    st.sampled_from(["(", "[z-a]", "alloc", "(?P<", "\\", "(?i)NUMPY"]),
+)
 NEVER_ENDS = {"demo", "bench", "leaks", "check"}
 SCRIPT = os.path.abspath("script.py")
 with open(SCRIPT, "w") as _file:
@@ -30,7 +35,12 @@ way = Ways()
 def run(name, arguments, statuses=(0, 1, 2)):
     done = CliRunner().invoke(main, arguments, prog_name="secalloc")
     kind = type(done.exception).__name__
-    saw(name, kind, done.exit_code if isinstance(done.exit_code, int) else "text", done.output.rpartition("Error: ")[2][:14])
+    saw(
+        name,
+        kind,
+        done.exit_code if isinstance(done.exit_code, int) else "text",
+        done.output.rpartition("Error: ")[2][:14],
+    )
     note(f"{arguments}: {done.exit_code} {kind}\n{done.output[-500:]}")
     assert done.exception is None or isinstance(done.exception, SystemExit), f"{name} ended with {kind}"
     assert done.exit_code in statuses, f"{name} ended with another status"
@@ -61,12 +71,17 @@ def check_reserve(size):
     run("check --reserve", ["check", "--reserve", size])
 
 
-@way(PATTERNS, st.lists(st.sampled_from(["--quick", "--no-plots", "--rounds=2", "--rounds=1", "--rounds=x"]), max_size=2))
+@way(
+    PATTERNS, st.lists(st.sampled_from(["--quick", "--no-plots", "--rounds=2", "--rounds=1", "--rounds=x"]), max_size=2)
+)
 def bench_list(pattern, more):
     run("bench --list", ["bench", "--list", "--only", pattern, *more])
 
 
-@way(st.lists(WORDS.filter(lambda word: word != "\udc80"), max_size=2), st.sampled_from([None, "image.svg", "/no/such/image.svg", "", "/"]))
+@way(
+    st.lists(WORDS.filter(lambda word: word != "\udc80"), max_size=2),
+    st.sampled_from([None, "image.svg", "/no/such/image.svg", "", "/"]),
+)
 def map_script(words, image):
     status = words[0] if words and words[0] != "" else None
     done = run("map", ["map", *(["--svg", image] if image is not None else []), SCRIPT, *words], statuses=(0, 1, 2))

@@ -5,17 +5,39 @@ import os
 import socket
 import tempfile
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fuzz.behaviour import saw
 from fuzz.compare import alike, is_error
 from fuzz.values import CONTENT, EDGES, HUGE, NEITHER, SMALL, TEXT, Index, sources
 from fuzz.ways import Ways
-from hypothesis import given
-from hypothesis import strategies as st
-
 from secalloc import ProtectedError, SecureBytes
 
-CODECS = ("utf-8", "ascii", "latin-1", "utf-16", "utf-32-be", "utf-7", "cp1252", "idna", "no such codec", "", "rot13", "\0")
-HANDLERS = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape", "surrogatepass", "namereplace", "no such")
+CODECS = (
+    "utf-8",
+    "ascii",
+    "latin-1",
+    "utf-16",
+    "utf-32-be",
+    "utf-7",
+    "cp1252",
+    "idna",
+    "no such codec",
+    "",
+    "rot13",
+    "\0",
+)
+HANDLERS = (
+    "strict",
+    "ignore",
+    "replace",
+    "backslashreplace",
+    "surrogateescape",
+    "surrogatepass",
+    "namereplace",
+    "no such",
+)
 WHOLE = [None, None, *EDGES, -1, *HUGE]  # sizes to read
 way = Ways()
 os.environ["CREDENTIALS_DIRECTORY"] = FOLDER = tempfile.mkdtemp(dir=os.getcwd())
@@ -35,7 +57,9 @@ def size(count, guarded):
 @way(sources(CONTENT), st.booleans())
 def buffer(source, guarded):
     made = source.make()
-    alike(f"buffer {source.kind}", lambda: SecureBytes(made, guarded=guarded), lambda: bytearray(made), len(source.data))
+    alike(
+        f"buffer {source.kind}", lambda: SecureBytes(made, guarded=guarded), lambda: bytearray(made), len(source.data)
+    )
     assert bytes(source.make()) == bytes(made)
 
 
@@ -57,7 +81,9 @@ def text(characters, codec, handler):
 
 
 HEX = st.lists(st.sampled_from("0123456789abcdefABCDEF  \t\n\x0b\x0c\x1fgx\xe9\u0661"), max_size=40).map("".join)
-SPELLED = st.builds(lambda data, gap: data.hex(gap) if gap else data.hex(), CONTENT, st.sampled_from(["", " ", "\t", ":"]))
+SPELLED = st.builds(
+    lambda data, gap: data.hex(gap) if gap else data.hex(), CONTENT, st.sampled_from(["", " ", "\t", ":"])
+)
 
 
 @way(st.one_of(HEX, SPELLED, SPELLED), st.booleans())
@@ -85,7 +111,12 @@ def take(source):
 
 OTHERS = st.sampled_from(["", "\n", "=", "==", " ", "-_", "!", "\x00", "\xe9"])
 BASE64 = st.one_of(
-    st.builds(lambda data, at, other: (lambda t: t[:at] + other + t[at:])(base64.b64encode(data).decode()), CONTENT, SMALL, OTHERS),
+    st.builds(
+        lambda data, at, other: (lambda t: t[:at] + other + t[at:])(base64.b64encode(data).decode()),
+        CONTENT,
+        SMALL,
+        OTHERS,
+    ),
     st.lists(st.sampled_from("AQgw+/-_09=\n"), max_size=14).map("".join),
 )
 
@@ -97,7 +128,11 @@ def from_base64(text, as_bytes, urlsafe, validate):
     answer = outcome_of(lambda: SecureBytes.from_base64(given, urlsafe=urlsafe, validate=validate))
     plain = text.encode("utf-8")
     alphabet = base64.urlsafe_b64encode if urlsafe else base64.b64encode
-    digits = bytes(byte for byte in plain if 43 <= byte <= 122 and chr(byte) in ALPHABETS[urlsafe]) if not validate else plain
+    digits = (
+        bytes(byte for byte in plain if 43 <= byte <= 122 and chr(byte) in ALPHABETS[urlsafe])
+        if not validate
+        else plain
+    )
     saw("from_base64", urlsafe, validate, is_error(answer) and answer.__name__, len(plain) % 4)
     if is_error(answer):
         assert issubclass(answer, ValueError)
@@ -160,7 +195,11 @@ def from_file(content, kind, limits):
     if kind == "credential":
         with open(os.path.join(FOLDER, "name"), "wb") as file:
             file.write(content)
-        alike(how, lambda: SecureBytes.from_credential("name", max_size=max_size), lambda: read_as(content, None, max_size))
+        alike(
+            how,
+            lambda: SecureBytes.from_credential("name", max_size=max_size),
+            lambda: read_as(content, None, max_size),
+        )
         return
     if kind == "pipe":
         descriptor, end = os.pipe()
@@ -192,7 +231,12 @@ def from_credential(name, most):
 def from_env(value, remove, as_bytes):
     name = b"SECALLOC_FUZZED"
     os.environb[name] = value
-    alike("from_env", lambda: SecureBytes.from_env(name if as_bytes else name.decode(), remove=remove), lambda: value, len(value))
+    alike(
+        "from_env",
+        lambda: SecureBytes.from_env(name if as_bytes else name.decode(), remove=remove),
+        lambda: value,
+        len(value),
+    )
     assert os.environb.pop(name, None) == (None if remove else value)
     assert outcome_of(lambda: SecureBytes.from_env(name)) is KeyError
 

@@ -1,13 +1,14 @@
-"""Heaps with any options: limits, reserves, locks and wipes, with objects in them, beside a dict of what each object holds."""
+"""Heaps with any options: limits, reserves, locks and wipes, with objects in them, beside a dict of what each object
+holds."""
 import contextlib
+
+from hypothesis import given, note
+from hypothesis import strategies as st
 
 from fuzz.behaviour import kind, saw, size
 from fuzz.compare import is_error, outcome
 from fuzz.values import EDGES, HUGE, SMALL
 from fuzz.ways import Ways
-from hypothesis import given, note
-from hypothesis import strategies as st
-
 from secalloc import AllocationError, Heap, HeapLimitError, ProtectedError, SecureBytes, WipedError
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from(EDGES))
@@ -44,7 +45,8 @@ way = Ways()
 
 
 class Model:
-    """`items`: objects with what they hold, None where they are wiped; those that are closed have `access` "noaccess"."""
+    """`items`: objects with what they hold, None where they are wiped; those that are closed have `access`
+    "noaccess"."""
 
     def __init__(self, options):
         self.heap = Heap("fuzzed", **options)
@@ -192,7 +194,10 @@ def trim(model):
     saw("trim", model.locked, size(len(model.items)))
 
 
-@way(st.sampled_from([0, 1, 4_096, "256 KiB", "1 MiB", "2 MiB", 2**62, 2**64, -1, "x"]), st.sampled_from([None, 1, 2, 0, -1]))
+@way(
+    st.sampled_from([0, 1, 4_096, "256 KiB", "1 MiB", "2 MiB", 2**62, 2**64, -1, "x"]),
+    st.sampled_from([None, 1, 2, 0, -1]),
+)
 def reserve(model, count, threads):
     """Without a limit it would go on to the end of the machine's memory."""
     if count == 2**62 and (model.limit is None or model.limit > 2**24):

@@ -2,14 +2,15 @@
 import hashlib
 import hmac
 
+import argon2.exceptions
 import argon2.low_level
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fuzz.behaviour import saw
 from fuzz.compare import alike, is_error, outcome
 from fuzz.values import CONTENT, SOME, sources
 from fuzz.ways import Ways
-from hypothesis import given
-from hypothesis import strategies as st
-
 from secalloc import SecureBytes, kdf
 
 BUFFERS = sources(CONTENT, ("bytes", "bytearray", "view", "SecureBytes", "array"))
@@ -60,21 +61,30 @@ def argon2id(password, time_cost, memory_cost, parallelism, size):
                                                    argon2.low_level.Type.ID), size)  # fmt: skip
 
 
-WRONG = st.sampled_from([None, -1, 0, 1.5, "text", b"", 2**62, 2**64, "no such"])
+WRONG = st.sampled_from([None, -1, 0, 1.5, "text", b"", 2**62, 2**63, 2**64, "no such"])
 CALLS = {
-    "pbkdf2_hmac": ["sha256", b"password", b"salt", 1, 32],
-    "hkdf": ["sha256", b"secret", 32],
+    "pbkdf2_hmac": {"hash_name": "sha256", "password": b"password", "salt": b"salt", "iterations": 1, "size": 32},
+    "scrypt": {"password": b"password", "salt": b"salt", "n": 2, "r": 1, "p": 1, "size": 32},
+    "hkdf": {"hash_name": "sha256", "secret": b"secret", "size": 32, "salt": b"salt", "info": b"info"},
+    "argon2id": {
+        "password": b"password",
+        "salt": b"salt" * 4,
+        "time_cost": 1,
+        "memory_cost": 8,
+        "parallelism": 1,
+        "size": 16,
+    },
 }
+REFUSALS = (ValueError, TypeError, OverflowError, MemoryError, LookupError, argon2.exceptions.HashingError)
 
 
-@way(st.sampled_from(sorted(CALLS)), st.integers(0, 4), WRONG)
-def wrong(name, which, value):
+@way(st.sampled_from([(name, each) for name in CALLS for each in CALLS[name]]), WRONG)
+def wrong(which, value):
     """One argument that is none: an ordinary error, and nothing left."""
-    given = list(CALLS[name])
-    given[which % len(given)] = value
-    answer = outcome(lambda: getattr(kdf, name)(*given))
-    saw("wrong", name, which, type(value).__name__, is_error(answer) and answer.__name__)
-    assert isinstance(answer, SecureBytes) or issubclass(answer, (ValueError, TypeError, OverflowError, MemoryError, LookupError))
+    name, argument = which
+    answer = outcome(lambda: getattr(kdf, name)(**CALLS[name] | {argument: value}))
+    saw("wrong", name, argument, type(value).__name__, is_error(answer) and answer.__name__)
+    assert isinstance(answer, SecureBytes) or issubclass(answer, REFUSALS), f"{name} raised {answer.__name__}"
 
 
 @given(way.lists(4))

@@ -9,17 +9,18 @@ import os
 import pickle
 import socket
 import struct
+from typing import NamedTuple
+
+import test_securebytes_methods
+from hypothesis import given, note
+from hypothesis import strategies as st
+from test_securebytes_methods import METHODS, OPERATORS, calls, foretold, told
 
 from fuzz.behaviour import kind, saw, size
 from fuzz.compare import alike, is_error, outcome, plain
 from fuzz.values import CONTENT, ENDS, HUGE, SLICES, SMALL, SOME, Index, sources
 from fuzz.ways import Ways
-from hypothesis import given, note
-from hypothesis import strategies as st
-from test_securebytes_methods import METHODS, OPERATORS, calls, foretold, told
-
-import test_securebytes_methods
-from secalloc import Heap, SecureBytes, WipedError
+from secalloc import SecureBytes, WipedError
 from secalloc_ext.heapobject import DEFAULT
 
 HEAP = test_securebytes_methods.HEAP
@@ -80,7 +81,7 @@ class Subject:
 CALLS = st.one_of([st.tuples(st.just(name), calls(*METHODS[name])) for name in METHODS])
 
 
-@way(CALLS, st.booleans())
+@way(CALLS, st.booleans(), times=20)  # most of what there is
 def method(subject, call, goes_on):
     name, (arguments, named) = call
     change = subject.change if name == "reverse" else subject.compare
@@ -88,9 +89,6 @@ def method(subject, call, goes_on):
     answer = change(name, lambda: ours(*arguments, **named), lambda model: getattr(model, name)(*arguments, **named))
     if goes_on:
         subject.go_on_with(answer)
-
-
-way.strategies *= 4  # most of what there is
 
 
 @way(st.one_of([st.tuples(st.just(name), st.one_of(each.right, each.wrong)) for name, (_, each) in OPERATORS.items()]))
@@ -103,12 +101,24 @@ def operate(subject, call):
     subject.go_on_with(subject.compare(name, lambda: apply(subject.key, value), lambda _: apply(model, other), value))
 
 
-@way(st.one_of(SMALL, st.sampled_from(HUGE), SMALL.map(Index), SLICES, SLICES, st.sampled_from([None, 1.5, "1", (0, 1), slice("a", 1)])))
+@way(
+    st.one_of(
+        SMALL,
+        st.sampled_from(HUGE),
+        SMALL.map(Index),
+        SLICES,
+        SLICES,
+        st.sampled_from([None, 1.5, "1", (0, 1), slice("a", 1)]),
+    )
+)
 def get_item(subject, at):
     subject.go_on_with(subject.compare("[]", lambda: subject.key[at], lambda model: model[at], at))
 
 
-@way(st.one_of(SMALL, st.sampled_from(HUGE), SMALL.map(Index), st.just(None)), st.one_of(st.integers(-1, 256), st.sampled_from([None, b"a", Index(7), 2**70])))
+@way(
+    st.one_of(SMALL, st.sampled_from(HUGE), SMALL.map(Index), st.just(None)),
+    st.one_of(st.integers(-1, 256), st.sampled_from([None, b"a", Index(7), 2**70])),
+)
 def set_item(subject, at, value):
     """With one mistake, not two: of two either may be told."""
     value = 0 if at is None or at in HUGE else value
@@ -122,7 +132,13 @@ def set_slice(subject, part, source, fits):
     if fits and subject.model is not None and part.step != 0:
         room = len(subject.model[part])
         value = (value * (room // max(len(value), 1) + 1))[:room] if value else bytes(room)
-    given = subject.key if source.kind == "SecureBytes" and value == subject.model else SecureBytes(value) if source.kind == "SecureBytes" else value
+    given = (
+        subject.key
+        if source.kind == "SecureBytes" and value == subject.model
+        else SecureBytes(value)
+        if source.kind == "SecureBytes"
+        else value
+    )
 
     def model(content):
         if len(content[part]) != len(value):
@@ -141,6 +157,7 @@ def del_item(subject, at):
 @way(SLICES, st.sampled_from(["B", "b", "c", "H", "i", "q", "d", "?", "e", "x", "@Q", "<i"]), st.booleans())
 def view(subject, part, form, cast_first):
     """Cast, sliced, read, and released again."""
+
     def look(key):
         with memoryview(key) as whole:
             if cast_first:
@@ -152,7 +169,12 @@ def view(subject, part, form, cast_first):
     if subject.model is None:
         assert outcome(look, subject.key) is WipedError
     else:
-        alike(f"view {form} {cast_first}", lambda: repr(look(subject.key)), lambda: repr(look(subject.model)), len(subject.model))
+        alike(
+            f"view {form} {cast_first}",
+            lambda: repr(look(subject.key)),
+            lambda: repr(look(subject.model)),
+            len(subject.model),
+        )
 
 
 @way(st.sampled_from(["B", "<q", ">H", "5s", "d", "0s", "p", "??"]), SMALL, st.integers(-200, 300))
@@ -163,7 +185,11 @@ def pack_into(subject, form, at, number):
     subject.change(f"pack_into {form}", lambda: pack(subject.key), pack)
 
 
-@way(st.sampled_from(["eq", "ne", "lt", "ge"]), st.one_of(sources(CONTENT), st.sampled_from([None, 5, "text"])), st.booleans())
+@way(
+    st.sampled_from(["eq", "ne", "lt", "ge"]),
+    st.one_of(sources(CONTENT), st.sampled_from([None, 5, "text"])),
+    st.booleans(),
+)
 def relation(subject, name, other, itself):
     """No order; equal as bytes are, to any buffer."""
     if itself and subject.model is not None:
@@ -200,11 +226,13 @@ def ask(subject, name):
         return
     expected = outcome(model, bytes(subject.model) if name in ("int", "float") else subject.model)
     saw(name, kind(answer))
-    assert answer == expected or is_error(answer) and is_error(expected), f"{name}: {answer!r:.50}"
+    assert answer == expected or (is_error(answer) and is_error(expected)), f"{name}: {answer!r:.50}"
 
 
-QUESTIONS = {"repr": repr, "str": str, "list": list, "bool": bool, "hash": hash, "iter": lambda key: [*reversed(list(iter(key)))],
-             "int": int, "float": float, "format": format, "bytes": bytes, "sizeof": lambda key: key.__sizeof__() >= 0}  # fmt: skip
+QUESTIONS = {"repr": repr, "str": str, "list": list, "bool": bool, "hash": hash,
+             "iter": lambda key: [*reversed(list(iter(key)))],
+             "int": int, "float": float, "format": format, "bytes": bytes,
+             "sizeof": lambda key: key.__sizeof__() >= 0}  # fmt: skip
 
 
 @way(st.sampled_from(["base64", "urlsafe", "write_to", "file", "send", "copy", "deepcopy", "pickle", "closed"]))
@@ -218,7 +246,9 @@ def way_out(subject, name):
             raise WipedError
         if name == "closed" and content:  # of nothing nothing is written
             raise OSError
-        return {"base64": base64.b64encode, "urlsafe": base64.urlsafe_b64encode, "closed": lambda _: None}.get(name, bytes)(content)
+        return {"base64": base64.b64encode, "urlsafe": base64.urlsafe_b64encode, "closed": lambda _: None}.get(
+            name, bytes
+        )(content)
 
     if subject.model is None or len(subject.model) <= 60_000:  # as much as a pipe and a socket hold
         alike(f"out {name}", lambda: OUT[name](subject.key), lambda: theirs(subject.model))
@@ -243,10 +273,17 @@ def through_a_socket(key):
         return SecureBytes.from_socket(theirs)
 
 
+class HasFileno(NamedTuple):
+    descriptor: int
+
+    def fileno(self):
+        return self.descriptor
+
+
 OUT = {
     "base64": lambda key: key.base64(), "urlsafe": lambda key: key.base64(urlsafe=True), "send": through_a_socket,
     "write_to": lambda key: through_a_pipe(key.write_to), "closed": lambda key: key.write_to(-1),
-    "file": lambda key: through_a_pipe(lambda descriptor: key.write_to(open(descriptor, "wb", closefd=False))),
+    "file": lambda key: through_a_pipe(lambda descriptor: key.write_to(HasFileno(descriptor))),
     "copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps,
 }  # fmt: skip
 

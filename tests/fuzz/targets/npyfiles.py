@@ -1,4 +1,5 @@
-"""`secalloc.numpy.load` of hostile files: what numpy takes without pickles is the same array here, what it refuses is refused.
+"""`secalloc.numpy.load` of hostile files: what numpy takes without pickles is the same array here, what it refuses is
+refused.
 
 Archives, which numpy unpacks, are refused. The input is the file.
 """
@@ -7,10 +8,10 @@ import os
 import warnings
 
 import numpy as np
-from fuzz.behaviour import kind, saw, size
-from fuzz.compare import is_error, outcome
 
 import secalloc.numpy as snp
+from fuzz.behaviour import kind, saw, size
+from fuzz.compare import is_error, outcome
 from secalloc import Heap
 from secalloc_ext.heapobject import DEFAULT
 
@@ -25,13 +26,19 @@ def file_of(array, version=None):
 
 
 TOKENS = (
-    b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00", b"\x93NUMPY\x03\x00", b"v\x00", b"\x76\x00\x00\x00", b"{", b"}", b"\n", b", ",
-    b"'descr': ", b"'fortran_order': ", b"'shape': ", b"True", b"False", b"(3,)", b"()", b"(2, 2)", b"(0,)", b"(-1,)", b"(1L,)",
-    b"(99999999999,)", b"(4294967296, 4294967296)", b"'<f8'", b"'|u1'", b"'|O'", b"'<U4'", b"'|S3'", b"'>i2'", b"'<M8[s]'", b"'|V5'",
-    b"[('a', '<i4'), ('b', '|u1', (2,))]", b"[('\xc3\xa9', '<i4')]", b"None", b"[]", b"('<i4', (2,))", b"1e9", b"\x00" * 8, b"PK\x03\x04",
-    b"'" * 3, b"((", b"__import__('os')", b"\\", b"'|S0'", b"'<f16'", b"True, 'extra': 1", b"# \n", b"\xff\xff", b"\x80\x04N.",
+    b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00", b"\x93NUMPY\x03\x00", b"v\x00", b"\x76\x00\x00\x00", b"{", b"}", b"\n",
+    b", ",
+    b"'descr': ", b"'fortran_order': ", b"'shape': ", b"True", b"False", b"(3,)", b"()", b"(2, 2)", b"(0,)", b"(-1,)",
+    b"(1L,)",
+    b"(99999999999,)", b"(4294967296, 4294967296)", b"'<f8'", b"'|u1'", b"'|O'", b"'<U4'", b"'|S3'", b"'>i2'",
+    b"'<M8[s]'", b"'|V5'",
+    b"[('a', '<i4'), ('b', '|u1', (2,))]", b"[('\xc3\xa9', '<i4')]", b"None", b"[]", b"('<i4', (2,))", b"1e9",
+    b"\x00" * 8, b"PK\x03\x04",
+    b"'" * 3, b"((", b"__import__('os')", b"\\", b"'|S0'", b"'<f16'", b"True, 'extra': 1", b"# \n", b"\xff\xff",
+    b"\x80\x04N.",
     file_of(np.arange(3)), file_of(np.array(2.5)), file_of(np.zeros((2, 3), "f4", "F")), file_of(np.zeros(0, "S4")),
-    file_of(np.array([(1, 2)], "i2,u1")), file_of(np.array(["a\u20ac"])), file_of(np.zeros(2), (2, 0)), file_of(np.zeros(2), (3, 0)),
+    file_of(np.array([(1, 2)], "i2,u1")), file_of(np.array(["a\u20ac"])), file_of(np.zeros(2), (2, 0)),
+    file_of(np.zeros(2), (3, 0)),
 )  # fmt: skip
 
 
@@ -55,7 +62,9 @@ def compare(answer, expected, lenient):
         assert is_error(answer) or lenient, "what numpy refuses was taken"
         if not is_error(answer):
             return
-        assert issubclass(answer, (ValueError, EOFError, TypeError, MemoryError, SyntaxError)), f"load raised {answer.__name__}"
+        assert issubclass(answer, (ValueError, EOFError, TypeError, MemoryError, SyntaxError)), (
+            f"load raised {answer.__name__}"
+        )
     elif expected.dtype.hasobject:
         assert answer is TypeError
     else:
@@ -69,7 +78,12 @@ def check(data):
     lenient = data[6:7] == b"\x03"
     expected = outcome(as_numpy, data)
     answer = outcome(as_ours, io.BytesIO(data))
-    saw(kind(answer), kind(expected), None if is_error(expected) else (expected.dtype.kind, expected.ndim, size(expected.size)), data[6:7])
+    saw(
+        kind(answer),
+        kind(expected),
+        None if is_error(expected) else (expected.dtype.kind, expected.ndim, size(expected.size)),
+        data[6:7],
+    )
     compare(answer, expected, lenient)
     descriptor = os.memfd_create("file")
     try:

@@ -1,19 +1,20 @@
 """What `reveal` and `reveal_str` answer, beside the bytes and the str that they are to be.
 
-What holds content is revealed itself, in the same heap; the object itself where nothing changes; empty, the ordinary one.
+What holds content is revealed itself, in the same heap; the object itself where nothing changes; empty, the ordinary
+one.
 """
 import codecs
 import copy
 import operator
 import re
 
+from hypothesis import given, note
+from hypothesis import strategies as st
+
 from fuzz.behaviour import kind, saw, size
 from fuzz.compare import alike, is_error, outcome
 from fuzz.values import CONTENT, ENDS, SLICES, SMALL, SOME, TEXT
 from fuzz.ways import Ways
-from hypothesis import given, note
-from hypothesis import strategies as st
-
 from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import DEFAULT
 
@@ -24,7 +25,8 @@ STR = type(SecureBytes(b"x", heap=HEAP).reveal_str())
 CODECS = st.sampled_from(["utf-8", "UTF8", "ascii", "latin-1", "iso-8859-1", "us-ascii", "utf_8"])
 HANDLERS = st.sampled_from(["strict", "ignore", "replace", "surrogateescape", "surrogatepass"])
 NO_CODECS = st.sampled_from(["utf-16", "no such", "idna", "\0", "hex"])
-LETTERS = "aAzZ 09\t\r\n-+\x0b\x1c\x85\xa0\xb5\xdf\xe9\xff\u0130\u0131\u01c5\u03a3\u0660\u20ac\u2028\ufb01\U0001f600\U00010400"
+LETTERS = ("aAzZ 09\t\r\n-+\x0b\x1c\x85\xa0\xb5\xdf\xe9\xff"
+           "\u0130\u0131\u01c5\u03a3\u0660\u20ac\u2028\ufb01\U0001f600\U00010400")  # fmt: skip
 LIVELY = st.text(st.sampled_from(LETTERS), max_size=30) | TEXT
 FEW = st.text(st.sampled_from(LETTERS), max_size=2)
 NOT = st.sampled_from([None, 5, 1.5, object])
@@ -65,10 +67,13 @@ def compare(name, answer, expected, given=()):
 BOTH = {
     "strip": "?", "lstrip": "?", "rstrip": "?", "removeprefix": "s", "removesuffix": "s", "partition": "s",
     "rpartition": "s", "split": "?n", "rsplit": "?n", "splitlines": "b", "replace": "ssn", "join": "l", "ljust": "nc",
-    "rjust": "nc", "center": "nc", "zfill": "n", "expandtabs": "n", "lower": "", "upper": "", "swapcase": "", "title": "",
-    "capitalize": "", "count": "see", "find": "see", "rfind": "see", "index": "see", "rindex": "see", "startswith": "se",
+    "rjust": "nc", "center": "nc", "zfill": "n", "expandtabs": "n", "lower": "", "upper": "", "swapcase": "",
+    "title": "",
+    "capitalize": "", "count": "see", "find": "see", "rfind": "see", "index": "see", "rindex": "see",
+    "startswith": "se",
     "endswith": "se", "isalnum": "", "isalpha": "", "isascii": "", "isdigit": "", "islower": "", "isspace": "",
-    "istitle": "", "isupper": "", "item": "i", "[:]": "S", "*": "n", "n *": "n", "+": "s", "in": "s", "==": "s", "!=": "s",
+    "istitle": "", "isupper": "", "item": "i", "[:]": "S", "*": "n", "n *": "n", "+": "s", "in": "s", "==": "s",
+    "!=": "s",
     "<": "s", ">=": "s", "hash": "",
 }  # fmt: skip
 OPERATORS = {
@@ -76,7 +81,8 @@ OPERATORS = {
     "in": operator.contains, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">=": operator.ge, "hash": hash,
 }  # fmt: skip
 OF_ONE = {True: {"hex": "hn", "decode": "dH"},
-          False: {"encode": "dH", "casefold": "", "isdecimal": "", "isidentifier": "", "isnumeric": "", "isprintable": ""}}  # fmt: skip
+          False: {"encode": "dH", "casefold": "", "isdecimal": "", "isidentifier": "", "isnumeric": "",
+                  "isprintable": ""}}  # fmt: skip
 
 
 def arguments(form, few):
@@ -93,7 +99,9 @@ def arguments(form, few):
 
 def calls(is_bytes):
     few = SOME if is_bytes else FEW
-    return st.one_of([st.tuples(st.just(name), arguments(form, few)) for name, form in (BOTH | OF_ONE[is_bytes]).items()])
+    return st.one_of(
+        [st.tuples(st.just(name), arguments(form, few)) for name, form in (BOTH | OF_ONE[is_bytes]).items()]
+    )
 
 
 def call(secret, plain, step):
@@ -101,10 +109,11 @@ def call(secret, plain, step):
     if name in ("decode", "encode") and given[0] in ("utf-16", "no such", "idna", "\0", "hex"):
         return outcome(getattr(secret, name), *given)  # Python's own, or none
     if name == "item":
-        return alike(name, lambda: secret[given[0]], lambda: plain[given[0]], len(plain))  # a character is an ordinary one
+        # a character is an ordinary one
+        return alike(name, lambda: secret[given[0]], lambda: plain[given[0]], len(plain))
     function = OPERATORS.get(name) or (lambda subject, *rest: getattr(subject, name)(*rest))
-    lists = [each for each in given if isinstance(each, list)]
-    return same(name, lambda: function(secret, *given), lambda: function(plain, *given), plain, [*given, *sum(lists, [])])
+    parts = [part for each in given if isinstance(each, list) for part in each]
+    return same(name, lambda: function(secret, *given), lambda: function(plain, *given), plain, [*given, *parts])
 
 
 def go_on_with(answer, otherwise):
@@ -149,7 +158,11 @@ def walk(secret, plain, steps):
         answer = call(secret, plain, step)
         following = go_on_with(answer, secret)
         if following is not secret:
-            plain = type(plain)(plain_of(following)) if isinstance(plain, type(plain_of(following))) else plain_of(following)
+            plain = (
+                type(plain)(plain_of(following))
+                if isinstance(plain, type(plain_of(following)))
+                else plain_of(following)
+            )
             secret = following
     ask(secret, plain)
 

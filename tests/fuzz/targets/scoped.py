@@ -13,20 +13,24 @@ import string
 import struct
 import textwrap
 
-from fuzz.behaviour import kind, saw, size
-from fuzz.compare import is_error, outcome
-from fuzz.values import CONTENT, EDGES, ENDS, SLICES, SMALL, SOME, TEXT
-from fuzz.ways import Ways
 from hypothesis import given, note
 from hypothesis import strategies as st
 
 import secalloc
+from fuzz.behaviour import kind, saw, size
+from fuzz.compare import is_error, outcome
+from fuzz.values import CONTENT, EDGES, ENDS, SLICES, SMALL, SOME, TEXT
+from fuzz.ways import Ways
 from secalloc_ext import pep445
 
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False), TEXT)
-NESTED = st.recursive(LEAVES, lambda each: st.lists(each, max_size=5) | st.dictionaries(TEXT, each, max_size=5), max_leaves=12)
+NESTED = st.recursive(
+    LEAVES, lambda each: st.lists(each, max_size=5) | st.dictionaries(TEXT, each, max_size=5), max_leaves=12
+)
 LISTS = st.lists(st.integers(-50, 50), max_size=30)
-PATTERNS = st.sampled_from([r"a+", r"[0-9]*", r"(a)|(b)", r"\s+", r"(?P<x>.)\W", r"^", r"$", r"(?i)A.", r"\b", r"(", r"[z-a]", r"(?s).*"])
+PATTERNS = st.sampled_from(
+    [r"a+", r"[0-9]*", r"(a)|(b)", r"\s+", r"(?P<x>.)\W", r"^", r"$", r"(?i)A.", r"\b", r"(", r"[z-a]", r"(?s).*"]
+)
 COUNTS = st.one_of(SMALL, st.sampled_from(EDGES))
 way = Ways()
 
@@ -58,14 +62,26 @@ def json_damaged(text):
     same("json damaged", lambda: json.loads(text))
 
 
-METHODS = ("upper", "title", "casefold", "swapcase", "split", "splitlines", "strip", "isidentifier", "encode", "expandtabs")
+METHODS = (
+    "upper",
+    "title",
+    "casefold",
+    "swapcase",
+    "split",
+    "splitlines",
+    "strip",
+    "isidentifier",
+    "encode",
+    "expandtabs",
+)
 
 
 @way(TEXT, TEXT, st.sampled_from(METHODS), SLICES, COUNTS)
 def strings(text, other, method, part, count):
     same(f"str.{method}", lambda: [getattr(text + other, method)()], len(text))
-    same("str", lambda: [(text * count)[part], text.join([other] * 5), text.replace(other, "x"), text.partition(other or "x"),
-                         f"{text:>{max(0, count)}}", text.center(count), "%s %r" % (text, other)], count)  # fmt: skip
+    same("str", lambda: [(text * count)[part], text.join([other] * 5), text.replace(other, "x"),
+                         text.partition(other or "x"), f"{text:>{max(0, count)}}", text.center(count),
+                         f"{text} {other!r}"], count)  # fmt: skip
 
 
 @way(CONTENT, SOME, SLICES)
@@ -76,7 +92,13 @@ def byte_strings(content, other, part):
         buffer[3:5] = other
         buffer.extend(content[part])
         buffer.insert(0, 7)
-        return [bytes(buffer), content.split(other or b"a"), content.hex(), content.replace(other, b"xy"), content[part] * 3]
+        return [
+            bytes(buffer),
+            content.split(other or b"a"),
+            content.hex(),
+            content.replace(other, b"xy"),
+            content[part] * 3,
+        ]
 
     same("bytes", compute, len(content))
 
@@ -110,12 +132,26 @@ def dicts(given, others):
 
 @way(PATTERNS, TEXT, TEXT)
 def regexes(pattern, text, replacement):
-    same(f"re {pattern}", lambda: [re.findall(pattern, text), re.split(pattern, text), re.sub(pattern, replacement, text)], len(text))
+    same(
+        f"re {pattern}",
+        lambda: [re.findall(pattern, text), re.split(pattern, text), re.sub(pattern, replacement, text)],
+        len(text),
+    )
 
 
 @way(st.integers(-(2**200), 2**200), st.integers(-99, 99), st.floats())
 def numbers(large, small, real):
-    same("int", lambda: [large * large, str(large), divmod(large, small), large >> 3, pow(large, 5, 97), large.to_bytes(26, "big", signed=True)])
+    same(
+        "int",
+        lambda: [
+            large * large,
+            str(large),
+            divmod(large, small),
+            large >> 3,
+            pow(large, 5, 97),
+            large.to_bytes(26, "big", signed=True),
+        ],
+    )
     same("float", lambda: [repr(real * small), repr(real + 0.1), f"{real:.3f}", struct.pack("<d", real)])
     same("decimal", lambda: [str(decimal.Decimal(large) / 7), fractions.Fraction(large, small)])
 

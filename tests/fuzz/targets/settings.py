@@ -7,13 +7,13 @@ import re
 import traceback
 import warnings
 
-from fuzz.behaviour import kind, saw
-from fuzz.compare import is_error, outcome
-from fuzz.ways import Ways
 from hypothesis import given, note
 from hypothesis import strategies as st
 
 import secalloc
+from fuzz.behaviour import kind, saw
+from fuzz.compare import is_error, outcome
+from fuzz.ways import Ways
 from secalloc_ext.heapobject import DEFAULT, parse_size
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -22,14 +22,20 @@ TEXTS = st.one_of(
     st.builds(lambda *parts: "".join(parts), st.sampled_from(["", " ", "\t", "-", "+", "0x", "1_"]),
               st.sampled_from(["", "0", "1", "64", "4", "007", "1e3", "1.5", "\u0664", "\xb2", "9" * 30, "16777216"]),
               st.sampled_from(["", " ", "  ", "\n", "\xa0"]),
-              st.sampled_from(["", "b", "B", "k", "KiB", "kib", "kB", "M", "MiB", "mb", "GiB", "TiB", "i", "iB", "MM", "KIBB", " B", "\u212a"]),
+              st.sampled_from(["", "b", "B", "k", "KiB", "kib", "kB", "M", "MiB", "mb", "GiB", "TiB", "i", "iB", "MM",
+                               "KIBB", " B", "\u212a"]),
               st.sampled_from(["", " ", "\n", "\0", "x"])),
     st.text(st.sampled_from("0123456789KMGiB \t-\u0660\u212a"), max_size=8),
 )  # fmt: skip
-SETTINGS = st.one_of(TEXTS, st.sampled_from(["secretmem", "mlock", "auto", "", "SECRETMEM", "mlock ", "fast", "full", "none"]))
+SETTINGS = st.one_of(
+    TEXTS, st.sampled_from(["secretmem", "mlock", "auto", "", "SECRETMEM", "mlock ", "fast", "full", "none"])
+)
 VARIABLES = ("SECALLOC_BACKEND", "SECALLOC_HARDENING", "SECALLOC_RESERVATION")
-VALUES = st.one_of(st.none(), st.booleans(), st.sampled_from([0, 1, -1, 256, 257, 2**62, 2**64, 1.5, b"mlock", []]), SETTINGS)
-KEYS = ("backend", "limit", "reservation", "flags", "on_fork", "retain", "flush_on_wipe", "prefault", "hardening", "quarantine",
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.sampled_from([0, 1, -1, 256, 257, 2**62, 2**64, 1.5, b"mlock", []]), SETTINGS
+)
+KEYS = ("backend", "limit", "reservation", "flags", "on_fork", "retain", "flush_on_wipe", "prefault", "hardening",
+        "quarantine",
         "quarantine_large", "warm_large", "gap_frames", "verify_whole", "no_such")  # fmt: skip
 REFUSALS = (ValueError, TypeError, OverflowError, AttributeError, MemoryError, OSError, NotImplementedError)
 HEAPS = ()  # even to look at the default heap is to use it
@@ -90,14 +96,17 @@ def use(arguments):
         except (secalloc.AllocationError, secalloc.SecretMemoryUnavailable):
             return "no memory"
         assert key == text.encode()
-        assert key.backend == (arguments.get("backend") or os.environ.get("SECALLOC_BACKEND") or "secretmem").replace("auto", key.backend)
+        assert key.backend == (arguments.get("backend") or os.environ.get("SECALLOC_BACKEND") or "secretmem").replace(
+            "auto", key.backend
+        )
     assert DEFAULT.on_fork == arguments.get("on_fork", "isolate")
     assert DEFAULT.limit == (parse_size(arguments.get("limit") or 0) or None)
     assert DEFAULT.is_valid()
     return "works"
 
 
-@way(st.dictionaries(st.sampled_from(VARIABLES), SETTINGS.filter(lambda text: "\0" not in text and text.isascii()), max_size=3),
+@way(st.dictionaries(st.sampled_from(VARIABLES), SETTINGS.filter(lambda text: "\0" not in text and text.isascii()),
+                     max_size=3),
      st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))  # fmt: skip
 def configure(variables, arguments):
     before = {name: os.environ.pop(name, None) for name in VARIABLES}

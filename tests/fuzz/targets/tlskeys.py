@@ -1,4 +1,5 @@
-"""`secalloc.openssl.load_cert_chain` of damaged certificates and keys: an SSLError or a ValueError, and nothing left behind.
+"""`secalloc.openssl.load_cert_chain` of damaged certificates and keys: an SSLError or a ValueError, and nothing left
+behind.
 
 What `ssl` itself takes is taken. The input: a byte that says what the rest is, and the rest.
 """
@@ -16,10 +17,14 @@ PAIR = {path.name: path.read_bytes() for path in sorted((HERE / "pair").iterdir(
 IS_CERTIFICATE, IS_BOTH, WITH_PASSWORD, OF_ED25519 = 1, 2, 4, 8
 REFUSALS = {"SSLError", "ValueError", "taken"}
 TOKENS = (
-    *(bytes([flags]) + data for name, data in PAIR.items() for flags in [4 * ("encrypted" in name) + 8 * ("ed" in name) + (".pem" in name)]),
-    b"\x02" + PAIR["p256.pem"] + PAIR["p256.key"], b"-----BEGIN PRIVATE KEY-----\n", b"-----END PRIVATE KEY-----\n", b"-----BEGIN ",
-    b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n", b"ENCRYPTED ", b"EC PARAMETERS-----\n", b"RSA ", b"-----", b"\n", b"\r\n",
-    b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n", b"=", b"AAAA", b"\x30\x82", b"\x30\x80",
+    *(bytes([flags]) + data for name,
+      data in PAIR.items() for flags in [4 * ("encrypted" in name) + 8 * ("ed" in name) + (".pem" in name)]),
+    b"\x02" + PAIR["p256.pem"] + PAIR["p256.key"], b"-----BEGIN PRIVATE KEY-----\n", b"-----END PRIVATE KEY-----\n",
+    b"-----BEGIN ",
+    b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n", b"ENCRYPTED ", b"EC PARAMETERS-----\n", b"RSA ",
+    b"-----", b"\n", b"\r\n",
+    b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n", b"=", b"AAAA", b"\x30\x82",
+    b"\x30\x80",
     b"\x02\x01\x00", b"\x04\x20", b"\x06\x07*\x86H\xce=\x02\x01", b"\x84\x7f\xff\xff\xff", b"\x00" * 9, b"MIIB",
 )  # fmt: skip
 process = None
@@ -29,7 +34,9 @@ def loader():
     """The process that loads; another where the last one died."""
     global process
     if process is None or process.poll() is not None:
-        process = subprocess.Popen([sys.executable, "-P", HERE / "loader.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-P", HERE / "loader.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         for _ in range(2):  # what OpenSSL makes at first use, it keeps
             load(PAIR["p256.pem"], PAIR["p256.key"], None)
             load(PAIR["p256.pem"], PAIR["ed25519.key"], b"x")
@@ -69,4 +76,6 @@ def check(data):
     assert len(set(ours)) == 1, "another answer the second time"
     assert after == before, "something is left behind"
     assert theirs != "taken" or ours[0] == "taken", "what ssl takes was refused"
-    assert ours[0] != "taken" or theirs == "taken" or b"-----BEGIN" not in (key or b"-----BEGIN"), "what ssl refuses was taken"
+    assert ours[0] != "taken" or theirs == "taken" or b"-----BEGIN" not in (key or b"-----BEGIN"), (
+        "what ssl refuses was taken"
+    )
