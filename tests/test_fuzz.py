@@ -33,7 +33,8 @@ def fuzz(*arguments):
 
 def control(name, *arguments):
     """Run a target that is broken, for so many examples."""
-    return fuzz("--target", f"controls.{name}", "--seconds", 60, "--examples", 3_000, "--seed", 1, *arguments)
+    limits = ("--seconds", 60, "--examples", 2_000, "--findings", 1, "--seed", 1)
+    return fuzz("--target", f"controls.{name}", *limits, *arguments)
 
 
 def counts(done):
@@ -105,7 +106,7 @@ def test_a_method_that_is_one_off_is_found_with_the_arguments_that_show_it():
     assert done.returncode == 1
     assert "AssertionError: find answered something else" in done.stdout, done.stdout
     assert re.search(r"\('method', \('find', ", done.stdout)
-    assert counts(done)[0] < 3_000
+    assert counts(done)[0] < 2_000
     found = fuzz(*again(done))
     assert found.returncode == 1
     assert "find answered something else" in found.stderr
@@ -125,11 +126,8 @@ def test_what_ends_the_process_is_told_with_the_input_that_did_it(name, told):
     data = engine.from_text(again(done)[-1])
     assert {*b"zZ"} <= {*data}
     assert len(data) == 2 or name == "hangs"  # of a hang no other input is tried
+    assert name != "frees_twice" or "secalloc: double free" in done.stdout
     assert fuzz("--seconds-each", 1, *again(done)).returncode not in (0, 2)
-
-
-def test_a_phrase_of_the_allocator_is_told_as_well():
-    assert "secalloc: double free" in control("frees_twice").stdout
 
 
 def test_a_target_that_is_sound_is_told_to_be_so():
@@ -141,9 +139,8 @@ def test_a_target_that_is_sound_is_told_to_be_so():
 
 
 def test_the_same_seed_makes_the_same_inputs():
-    one, same, other = (
-        fuzz("--target", "npyfiles", "--seconds", 60, "--examples", 1_500, "--seed", seed) for seed in (5, 5, 6)
-    )
+    limits = ("--seconds", 60, "--examples", 300)
+    one, same, other = (fuzz("--target", "kdfs", *limits, "--seed", seed) for seed in (5, 5, 6))
     assert counts(one) == counts(same) != counts(other)
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fuzz import corpora, process
-from fuzz.engine import Fuzzer, from_text
+from fuzz.engine import Fuzzer, as_text, from_text
 from fuzz.journal import Journal
+from fuzz.reducing import reduced
 from fuzz.target import NAMES, Target
 
 MANY = 10**12
@@ -31,10 +32,12 @@ def options():
     parser.add_argument("--seconds", type=float, default=60, help="for all targets in all; 60, nightly 600")
     parser.add_argument("--examples", type=int, default=MANY, help="at most so many of each target")
     parser.add_argument("--target", action="append", metavar="NAME", help=f"only this; of {', '.join(NAMES)}")
+    parser.add_argument("--findings", type=int, default=3, help="at most so many of each target")
     parser.add_argument("--seed", type=int, help="for the same inputs again; else another each time")
     parser.add_argument("--seconds-each", type=float, default=20, help="an example that takes longer is a finding")
     parser.add_argument("--grow", action="store_true", help="store the corpus anew")
     parser.add_argument("--replay", nargs=2, metavar=("TARGET", "INPUT"), help="run one input, as a finding tells it")
+    parser.add_argument("--reduce", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -42,7 +45,7 @@ def options():
 def child(setting):
     """Fuzz one target in this process, whose folder is the current one."""
     fuzzer = Fuzzer(Target(setting.name, setting.each), Journal("journal"), setting.seed)
-    fuzzer.run(corpora.load(setting.name), setting.until, setting.examples)
+    fuzzer.run(corpora.load(setting.name), setting.until, setting.examples, setting.findings)
     if setting.grow:
         fuzzer.grow()
     findings = tuple(fuzzer.findings.values())
@@ -80,7 +83,7 @@ def round_of(given):
     with tempfile.TemporaryDirectory() as folder:
         for i, name in enumerate(names):
             until = began + given.seconds * (i + 1) / len(names)
-            setting = process.Setting(name, until, given.examples, seed, given.seconds_each, given.grow)
+            setting = process.Setting(name, until, given.examples, seed, given.seconds_each, given.findings, given.grow)
             outcomes.append(process.fuzz(setting, folder))
             tell(name, outcomes[-1])
     found = sum(len(outcome.findings) for outcome in outcomes)
@@ -94,6 +97,11 @@ def main():
     given = options()
     if given.child:
         child(process.Setting(*json.loads(given.child)))
+        return 0
+    if given.reduce:
+        name, text, status = given.reduce
+        data = reduced(Target(name, given.seconds_each), from_text(text), int(status))
+        Path("reduced").write_text(as_text(data))
         return 0
     if given.replay:
         return replay(*given.replay, given.seconds_each)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from fuzz import behaviour, corpora
 from fuzz.mutation import Mutator, smaller
 
-FINDINGS_MAX = 5  # of one target: different places
 TAIL_BYTES = 1_000  # so that arguments do not end before hypothesis has made them
 FRESH = 0.15  # the part of inputs that come from no other
 
@@ -44,11 +43,11 @@ class Fuzzer:
         self.examples = self.valid = 0
         self.findings = {}  # by where it was
 
-    def run(self, corpus, until, examples_max):
-        """The corpus, then others until a moment of the monotonic clock or so many examples."""
+    def run(self, corpus, until, examples_max, findings_max):
+        """The corpus, then others until a moment of the monotonic clock or so many examples, or findings."""
         for data in corpus:
             self.example(data)
-        while time.monotonic() < until and self.examples < examples_max and len(self.findings) < FINDINGS_MAX:
+        while time.monotonic() < until and self.examples < examples_max and len(self.findings) < findings_max:
             self.example(self.another())
 
     def another(self):
@@ -63,8 +62,8 @@ class Fuzzer:
         return self.pool[int(len(self.pool) * self.random.random() ** 0.5)][0]
 
     def example(self, data):
-        self.journal.write(self.examples, self.valid, len(self.behaviours), data)
         self.examples += 1
+        self.journal.write(self.examples, self.valid, len(self.behaviours), data)
         try:
             used = self.target.run(data)
         except Exception as error:

@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 from fuzz.engine import Finding, as_text
 from fuzz.journal import Journal
-from fuzz.mutation import smaller
 
 HERE = Path(__file__).parent
-TRIES = 40  # to make smaller an input that ends the process; each is a process
-TRYING_SECONDS = 30
-DEATHS_MAX = 3  # of one target in one run
+SHRINKING_SECONDS_MAX = 600  # beyond its time: what hypothesis may take to make failures smaller, and more
 TOLD_MAX = 4_000  # characters of what a process left on standard error
 
 
@@ -30,6 +27,7 @@ class Setting(NamedTuple):
     examples: int
     seed: int
     each: float
+    findings: int
     grow: bool = False
 
 
@@ -44,57 +42,61 @@ class Outcome(NamedTuple):
                        max(self.behaviours, other.behaviours), self.findings + other.findings)  # fmt: skip
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, seconds=SHRINKING_SECONDS_MAX):
     """Run `python tests/fuzz` in another way to its end; answers its status and what it left on standard error."""
     options = {"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     command = [sys.executable, "-P", "-X", "faulthandler", str(HERE), *map(str, arguments)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", **options)
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", timeout=seconds, **options)
+    except subprocess.TimeoutExpired as error:
+        return -signal.SIGKILL, f"{error}"
     return done.returncode, done.stderr
 
 
 def fuzz(setting, folder):
-    """Until the setting's time is up, or so many examples are made. `folder`: for files of the process."""
-    outcome, deaths = Outcome(), 0
-    while deaths < DEATHS_MAX:
-        left = setting._replace(seed=setting.seed + deaths, examples=setting.examples - outcome.examples)
+    """Until the setting's time is up, or so many examples are made, or findings. `folder`: for files of the process."""
+    outcome, died = Outcome(), True
+    while died and len(outcome.findings) < setting.findings and outcome.examples < setting.examples:
+        left = setting._replace(
+            seed=setting.seed + len(outcome.findings),
+            examples=setting.examples - outcome.examples,
+            findings=setting.findings - len(outcome.findings),
+        )
         once, died = run(left, Path(folder))
         outcome = outcome.and_then(once)
-        if not died or time.monotonic() > setting.until or outcome.examples >= setting.examples:
-            break
-        deaths += 1
+        died = died and time.monotonic() < setting.until
     return outcome
 
 
 def run(setting, folder):
     """One process; answers its outcome, and whether it died."""
-    for name in ("journal", "report"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / "journal").unlink(missing_ok=True)
     journal = Journal(folder / "journal")
-    status, told = start(folder, "--child", json.dumps(setting))
+    left = max(0, setting.until - time.monotonic())
+    status, told = start(folder, "--child", json.dumps(setting), seconds=left + SHRINKING_SECONDS_MAX)
     if status == 0:
         report = json.loads((folder / "report").read_text())
         return Outcome(*report[:3], tuple(Finding(*each) for each in report[3])), False
     *counts, data = journal.read()
-    if not counts[0] and not data:
+    if counts[0] == 0:
         sys.exit(f"fuzz: {setting.name} did not begin: it ended with {status}\n{told}")
-    return Outcome(counts[0] + 1, *counts[1:], (finding(setting, status, told, data, folder),)), True
+    return Outcome(*counts, (finding(setting, status, told, data, folder),)), True
 
 
 def finding(setting, status, told, data, folder):
     """Of a process that died. Its input alone may not end another; then it takes those before it."""
 
-    end = time.monotonic() + TRYING_SECONDS
+    def dies(text):
+        return start(folder, "--seconds-each", setting.each, "--replay", setting.name, text)[0] == status
 
-    def dies(other):
-        return start(folder, "--seconds-each", setting.each, "--replay", setting.name, as_text(other))[0] == status
-
-    if dies(data):
-        if status != -signal.SIGALRM:  # a hang takes its time at each try
-            data = smaller(data, lambda other: time.monotonic() < end and dies(other), TRIES)
-        again = as_text(data)
+    again = as_text(data)
+    if dies(again):
+        start(folder, "--seconds-each", setting.each, "--reduce", setting.name, again, status)
+        if (folder / "reduced").exists() and dies((folder / "reduced").read_text()):
+            again = (folder / "reduced").read_text()
     else:
+        told += f"\nNot by this input alone, but by all from the start with --seed {setting.seed}: {again}"
         again = None
-        told += f"\nNot by this input alone, but by all from the start with --seed {setting.seed}: {as_text(data)}"
     return Finding(cause(status, setting.each), told[-TOLD_MAX:], again)
 
 
