@@ -106,6 +106,8 @@ def calls(is_bytes):
 
 def call(secret, plain, step):
     name, given = step
+    if not hasattr(plain, name) and name not in OPERATORS and name != "item":
+        return None  # of the other type: what came before was `hex`, `encode` or `decode`
     if name in ("decode", "encode") and given[0] in ("utf-16", "no such", "idna", "\0", "hex"):
         return outcome(getattr(secret, name), *given)  # Python's own, or none
     if name == "item":
