@@ -70,11 +70,12 @@ def fuzz(setting, folder):
 
 def run(setting, folder):
     """One process; answers its outcome, and whether it died."""
-    (folder / "journal").unlink(missing_ok=True)
+    for name in ("journal", "report", "reduced"):
+        (folder / name).unlink(missing_ok=True)
     journal = Journal(folder / "journal")
     left = max(0, setting.until - time.monotonic())
     status, told = start(folder, "--child", json.dumps(setting), seconds=left + SHRINKING_SECONDS_MAX)
-    if status == 0:
+    if (folder / "report").exists():
         report = json.loads((folder / "report").read_text())
         return Outcome(*report[:3], tuple(Finding(*each) for each in report[3])), False
     *counts, data = journal.read()
@@ -90,7 +91,9 @@ def finding(setting, status, told, data, folder):
         return start(folder, "--seconds-each", setting.each, "--replay", setting.name, text)[0] == status
 
     again = as_text(data)
-    if dies(again):
+    if status == 0:
+        told += "\nAs a replay ends, too: it is this one if the replay says nothing."
+    elif dies(again):
         start(folder, "--seconds-each", setting.each, "--reduce", setting.name, again, status)
         if (folder / "reduced").exists() and dies((folder / "reduced").read_text()):
             again = (folder / "reduced").read_text()
@@ -103,7 +106,7 @@ def finding(setting, status, told, data, folder):
 def cause(status, seconds):
     if status == -signal.SIGALRM:
         return f"hang: an example took more than {seconds:g} s"
-    return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
+    return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with {status} within an example"
 
 
 def report(outcome, folder=""):

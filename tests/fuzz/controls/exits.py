@@ -4,4 +4,4 @@ import os
 
 def check(data):
     if b"z" in data and b"Z" in data:
-        os._exit(7)
+        os._exit(0)
