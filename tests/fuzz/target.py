@@ -16,19 +16,9 @@ from secalloc_ext.heapobject import DEFAULT
 
 # As they take turns in a run; each is a module of `targets/`.
 NAMES = (
-    "constructors",
-    "methods",
-    "revealed",
-    "heaps",
-    "capi",
-    "arrays",
-    "npyfiles",
-    "scoped",
-    "settings",
-    "tlskeys",
-    "commands",
-    "kdfs",
-)
+    "constructors", "methods", "revealed", "heaps", "capi", "arrays", "npyfiles", "scoped", "settings", "tlskeys",
+    "commands", "kdfs",
+)  # fmt: skip
 
 
 def module_of(name):

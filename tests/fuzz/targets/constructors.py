@@ -9,35 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.behaviour import saw
-from fuzz.compare import alike, is_error
+from fuzz.compare import alike, is_error, outcome
 from fuzz.values import CONTENT, EDGES, HUGE, NEITHER, SMALL, TEXT, Index, sources
 from fuzz.ways import Ways
 from secalloc import ProtectedError, SecureBytes
 
 CODECS = (
-    "utf-8",
-    "ascii",
-    "latin-1",
-    "utf-16",
-    "utf-32-be",
-    "utf-7",
-    "cp1252",
-    "idna",
-    "no such codec",
-    "",
-    "rot13",
-    "\0",
-)
+    "utf-8", "ascii", "latin-1", "utf-16", "utf-32-be", "utf-7", "cp1252", "idna", "no such codec", "", "rot13", "\0",
+)  # fmt: skip
 HANDLERS = (
-    "strict",
-    "ignore",
-    "replace",
-    "backslashreplace",
-    "surrogateescape",
-    "surrogatepass",
-    "namereplace",
-    "no such",
-)
+    "strict", "ignore", "replace", "backslashreplace", "surrogateescape", "surrogatepass", "namereplace", "no such",
+)  # fmt: skip
 WHOLE = [None, None, *EDGES, -1, *HUGE]  # sizes to read
 way = Ways()
 os.environ["CREDENTIALS_DIRECTORY"] = FOLDER = tempfile.mkdtemp(dir=os.getcwd())
@@ -125,7 +107,7 @@ BASE64 = st.one_of(
 def from_base64(text, as_bytes, urlsafe, validate):
     """What has padding that nothing needs is refused by some versions of the standard library only, and here."""
     given = text.encode("utf-8") if as_bytes else text
-    answer = outcome_of(lambda: SecureBytes.from_base64(given, urlsafe=urlsafe, validate=validate))
+    answer = outcome(lambda: SecureBytes.from_base64(given, urlsafe=urlsafe, validate=validate))
     plain = text.encode("utf-8")
     alphabet = base64.urlsafe_b64encode if urlsafe else base64.b64encode
     digits = (
@@ -138,7 +120,7 @@ def from_base64(text, as_bytes, urlsafe, validate):
         assert issubclass(answer, ValueError)
         assert not text.isascii() or issubclass(answer, binascii.Error)
         # What it spells correctly, and nobody else could have written, is never refused.
-        good = outcome_of(lambda: base64.b64decode(plain, b"-_" if urlsafe else None, validate=True))
+        good = outcome(lambda: base64.b64decode(plain, b"-_" if urlsafe else None, validate=True))
         assert is_error(good) or alphabet(good) != plain
     else:
         spelled = alphabet(bytes(answer)).rstrip(b"=")
@@ -148,13 +130,6 @@ def from_base64(text, as_bytes, urlsafe, validate):
 
 ALPHABETS = {False: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
              True: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"}  # fmt: skip
-
-
-def outcome_of(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error)
 
 
 def index(size):
@@ -221,7 +196,7 @@ def from_file(content, kind, limits):
 @way(st.one_of(st.sampled_from(["", ".", "..", "a/b", "/etc/passwd", "no such", "\0", "a\0b", "\udc80"]), TEXT), SMALL)
 def from_credential(name, most):
     """No name leads out of the folder."""
-    answer = outcome_of(lambda: SecureBytes.from_credential(name, max_size=most))
+    answer = outcome(lambda: SecureBytes.from_credential(name, max_size=most))
     saw("from_credential", name[:1], is_error(answer) and answer.__name__)
     assert is_error(answer) or name == "name"
     assert name == "name" or issubclass(answer, ValueError | OSError)
@@ -238,7 +213,7 @@ def from_env(value, remove, as_bytes):
         len(value),
     )
     assert os.environb.pop(name, None) == (None if remove else value)
-    assert outcome_of(lambda: SecureBytes.from_env(name)) is KeyError
+    assert outcome(lambda: SecureBytes.from_env(name)) is KeyError
 
 
 @way(CONTENT, LIMITS)

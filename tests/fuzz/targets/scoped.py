@@ -63,17 +63,8 @@ def json_damaged(text):
 
 
 METHODS = (
-    "upper",
-    "title",
-    "casefold",
-    "swapcase",
-    "split",
-    "splitlines",
-    "strip",
-    "isidentifier",
-    "encode",
-    "expandtabs",
-)
+    "upper", "title", "casefold", "swapcase", "split", "splitlines", "strip", "isidentifier", "encode", "expandtabs",
+)  # fmt: skip
 
 
 @way(TEXT, TEXT, st.sampled_from(METHODS), SLICES, COUNTS)
