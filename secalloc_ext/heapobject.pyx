@@ -395,6 +395,8 @@ cdef class Heap:
         cdef size_t stock = parse_size(size)
         import threading
 
+        if stock > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):  # none of it could be swapped out
+            raise errors.exception_for("SIZE", stock, 0, 0, 0)
         upkeep_keep(heap, stock)
         others = [threading.Thread(target=touch, args=(self, stock))
                   for _ in range((threads or len(os.sched_getaffinity(0))) - 1)]

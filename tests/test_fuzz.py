@@ -23,6 +23,7 @@ NOT_FUZZED = {
     "from_prompt": "a typist's: test_prompt.py",
     "wipe_on_signal": "about signals: test_emergency.py",
     "enable_guard_report": "about faults: test_guard_report.py",
+    "harden_process": "closes the process that fuzzes: test_harden.py",
     "layout": "no argument: test_layout.py",
     "secalloc_protect": "what it may be called with is the caller's to know: test_guarded.py",
 }

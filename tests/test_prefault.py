@@ -3,6 +3,7 @@
 A first touch is a minor page fault, which the kernel counts for each thread.
 """
 import contextlib
+import os
 import threading
 from textwrap import dedent
 
@@ -10,7 +11,7 @@ import pytest
 from support.children import succeed
 from support.forking import forked
 
-from secalloc import Heap, HeapLimitError, ProtectedError, SecureBytes
+from secalloc import AllocationError, Heap, HeapLimitError, ProtectedError, SecureBytes
 
 MIB = 1 << 20
 PIECE = 124 << 10
@@ -52,6 +53,15 @@ def test_no_more_is_mapped_than_was_asked_for_and_again_asks_for_nothing():
     heap.reserve(3 * PIECE)
     assert heap.stats().committed == 4 * PIECE
     heap.trim()
+    assert heap.stats().committed == 0
+
+
+def test_more_than_the_machine_has_is_refused_before_a_page_is_touched():
+    heap = Heap("absurd")
+    with pytest.raises(AllocationError, match="no machine has that much"):
+        heap.reserve(1 << 62)
+    with pytest.raises(AllocationError):
+        heap.reserve(os.sysconf("SC_PHYS_PAGES") * 4096 + 1)
     assert heap.stats().committed == 0
 
 

@@ -41,7 +41,8 @@ def attack_table(table):
 def vm_table():
     kept = vm_report.kept()
     versions = kept["versions"]
-    told = [f"QEMU {versions['emulator']}, {versions['memory in MiB']} MiB, Python {versions['python']}. Booted, in seconds:"]
+    machine = f"QEMU {versions['emulator']}, {versions['memory in MiB']} MiB, Python {versions['python']}"
+    told = [f"{machine}. Booted, in seconds:"]
     for one in kept["kernels"].values():
         boots = ", ".join(f"{name} {boot['seconds']:.0f}" for name, boot in one["boots"].items())
         told.append(f"- Linux {one['release']}: {boots}")
