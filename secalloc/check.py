@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secalloc_ext.errors import SecallocError
-from secalloc_ext.heapobject import Heap, probe
+from secalloc_ext.heapobject import Heap, counts_touches, probe
 
 __all__ = ["OK", "PROBLEM", "WARNING", "Finding", "findings", "reservation", "usable", "user"]
 
@@ -127,12 +127,15 @@ def _remedy(root: Path, failure: SecallocError, code: int | None, machine: str) 
     return "Use a kernel built with CONFIG_SECRETMEM, or look for a sandbox that hides the system call."
 
 
-def memlock(root: Path, limits: tuple[int, int], locks_freely: bool) -> Finding:
+def memlock(root: Path, limits: tuple[int, int], locks_freely: bool, touches: bool) -> Finding:
+    """`touches`: the kernel counts touched pages, whatever the capabilities, of all processes of the user."""
     soft, hard = limits
     used = _number(_status(root, "VmLck"))
     in_use = "use unknown" if used is None else f"{_bytes(used << 10)} in use"
     value = f"{_bytes(soft)} (hard {_bytes(hard)}), {in_use}"
-    if locks_freely:
+    if touches:
+        value += "; counts the secret pages of all processes of this user, root's too"
+    elif locks_freely:
         return Finding("RLIMIT_MEMLOCK", OK, value + "; not enforced: CAP_IPC_LOCK")
     advice = "raise it with `ulimit -l` (limits.conf), LimitMEMLOCK= (systemd) or --ulimit memlock= (containers)."
     left = soft - ((used or 0) << 10)
@@ -229,6 +232,7 @@ def findings(
     ask: Callable[[], SecallocError | None] = probe,
     limit: Callable[[int], tuple[int, int]] = resource.getrlimit,
     machine: str | None = None,
+    touches: Callable[[], bool] = counts_touches,
 ) -> list[Finding]:
     """Everything, in the order of the path to a secret page.
 
@@ -238,12 +242,13 @@ def findings(
     ask : answers why memfd_secret(2) fails, or None
     limit : answers (soft, hard) of a resource
     machine : the processor's architecture; None: this one's
+    touches : answers whether touched pages count against RLIMIT_MEMLOCK, and not mapped ones
     """
     failure = ask()
     return [
         kernel(root, failure),
         memfd_secret(root, failure, machine or platform.machine()),
-        memlock(root, limit(resource.RLIMIT_MEMLOCK), has_ipc_lock(root)),
+        memlock(root, limit(resource.RLIMIT_MEMLOCK), has_ipc_lock(root), touches()),
         ipc_lock(root),
         map_count(root),
         protection_keys(root),

@@ -26,7 +26,7 @@ from secalloc_ext.heap cimport (
     heap_enter, heap_error, heap_error_set, heap_leave, heap_lock, heap_trim)
 from secalloc_ext.heaps cimport heap_close, heap_configure, heap_create, heap_default, heap_options_init, heap_options_t
 from secalloc_ext.large cimport QUARANTINE_LARGE_MAX, WARM_LARGE_MAX
-from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_probe
+from secalloc_ext.mapping cimport BACKEND_MLOCK, BACKEND_SECRETMEM, mapping_counts_touches, mapping_probe
 from secalloc_ext.prefault cimport prefault_piece
 from secalloc_ext.prim cimport (
     ERROR_ADDRESS_SPACE, ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_HEAP_LIMIT, ERROR_HEAPS,
@@ -154,6 +154,14 @@ def probe(flags=0):
     """Why memfd_secret(2) would fail with `flags`, as the exception it would raise; None where it works."""
     cdef int error = mapping_probe(<unsigned>flags)
     return None if error == ERROR_NONE else errors.exception_for(ERROR_NAMES.get(error, ""), 0, 0, 0, flags)
+
+
+def counts_touches():
+    """Whether RLIMIT_MEMLOCK counts secret pages as they are touched, of all processes of a user, root's too.
+
+    Newer kernels do, since "mm/secretmem: properly account locked pages". Then what a heap maps is touched at once.
+    """
+    return mapping_counts_touches()
 
 
 def resolve_backend(backend):

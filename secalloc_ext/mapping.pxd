@@ -22,6 +22,7 @@ cdef uint8_t *mapping_reserve(size_t size) noexcept nogil                  # PRO
 cdef void mapping_unreserve(uint8_t *first, size_t size) noexcept nogil
 cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil        # ordinary zeroed memory, without secrets
 cdef int mapping_probe(unsigned flags) noexcept nogil                      # would memfd_secret(flags) work?
+cdef bint mapping_counts_touches() noexcept nogil                          # RLIMIT_MEMLOCK: pages touched, not mapped
 cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t count, int backend,
                         unsigned flags, bint inherited, size_t *left) noexcept nogil  # pieces `stride` bytes apart
 cdef int mapping_move(uint8_t *first, uint8_t *to, size_t size, int backend) noexcept nogil  # not inherited any more

@@ -1,7 +1,10 @@
 # cython: language_level=3
 """Layer 1: reservations, memfd_secret pieces, protection, release.
 
-Called by `chunk` (under its lock) and by `heap` (start-up, fork). Keeps no state of its own.
+Called by `chunk` (under its lock) and by `heap` (start-up, fork). Keeps no state of its own, but for how this kernel
+counts secret pages. Most count what is mapped against RLIMIT_MEMLOCK, and refuse the mapping. Those with the change
+"mm/secretmem: properly account locked pages" (2026) count what is touched, of all processes of a user, root's too, and
+send SIGBUS: there every page of a new piece is touched by a system call, which answers EFAULT instead.
 
 A chunk of pieces is one file, mapped piece by piece over the PROT_NONE reservation, so that what lies between two
 pieces stays a hole that costs neither memory nor RLIMIT_MEMLOCK::
@@ -18,23 +21,33 @@ Invariants
     - A mapped piece is MADV_DONTFORK, so that a child finds a hole there, which `fork` closes at once; but for the
       shadows that `fork` makes for a child, until they are moved to their place in it.
 """
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport strtol
+from libc.string cimport strstr
 from secalloc_ext.prim cimport (
     ERROR_FILES, ERROR_FILE_SIZE, ERROR_FLAGS, ERROR_FORBIDDEN, ERROR_MAP_COUNT, ERROR_MEMLOCK, ERROR_MEMORY,
-    ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES, fatal_error)
+    ERROR_NONE, ERROR_OTHER, ERROR_PAGE_SIZE, ERROR_RANDOM, ERROR_UNSUPPORTED, FRAME_BYTES, PAGE_BYTES,
+    atomic_load_32_relaxed, atomic_store_32_relaxed, fatal_error)
 from secalloc_ext.sys cimport (
-    EAGAIN, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK,
-    MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE,
-    MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
-    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, ftruncate, getrandom, getrlimit, madvise, memfd_secret,
-    mlock, mmap, mprotect, mremap, mseal, munmap, pkey_alloc, pkey_get, pkey_mprotect, pkey_set, pthread_atfork, rlimit,
-    sysconf, usleep)
+    EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, MADV_DONTDUMP, MADV_DONTFORK,
+    MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED,
+    MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, O_RDONLY, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
+    RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, fill_by_kernel, ftruncate, getrandom, getrlimit, madvise,
+    memfd_secret, mlock, mmap, mprotect, mremap, mseal, munmap, open, pkey_alloc, pkey_get, pkey_mprotect, pkey_set,
+    pthread_atfork, read, rlimit, sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
 
 cdef enum:
     PAUSE_MICROSECONDS = 100
+
+cdef enum:
+    COUNTS_UNKNOWN
+    COUNTS_MAPPED
+    COUNTS_TOUCHED
+
+cdef uint32_t kernel_counts              # set once, by whoever asks first
 
 
 cdef int mapping_check_machine() noexcept nogil:
@@ -149,6 +162,71 @@ cdef int map_secret_pieces(uint8_t *first, size_t piece, size_t stride, size_t c
     return error
 
 
+cdef long locked_kib() noexcept nogil:
+    """What the kernel says that this process has locked; -1 where it does not."""
+    cdef char text[4096]
+    cdef char *found
+    cdef ssize_t got, count = 0
+    cdef int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC)
+    if fd < 0:
+        return -1
+    while count < <ssize_t>sizeof(text) - 1:
+        got = read(fd, text + count, sizeof(text) - 1 - count)
+        if got <= 0:
+            break
+        count += got
+    close(fd)
+    text[count] = 0
+    found = strstr(text, b"VmLck:")
+    return strtol(found + 6, NULL, 10) if found != NULL else -1
+
+
+cdef bint mapping_counts_touches() noexcept nogil:
+    """Asked of the kernel once, by a page that is mapped and not touched: is it locked already?"""
+    cdef uint32_t counted = atomic_load_32_relaxed(&kernel_counts)
+    cdef long before, after
+    cdef void *page
+    cdef int fd
+    if counted != COUNTS_UNKNOWN:
+        return counted == COUNTS_TOUCHED
+    fd = memfd_secret(<unsigned>O_CLOEXEC)
+    if fd < 0 or ftruncate(fd, PAGE_BYTES) != 0:
+        if fd >= 0:
+            close(fd)
+        return False
+    before = locked_kib()
+    page = mmap(NULL, PAGE_BYTES, PROT_NONE, MAP_SHARED, fd, 0)
+    counted = COUNTS_MAPPED
+    if page != MAP_FAILED:
+        after = locked_kib()
+        if before >= 0 and after == before:
+            counted = COUNTS_TOUCHED
+        if munmap(page, PAGE_BYTES) != 0:
+            fatal_error("pages cannot be released")
+    elif errno != EAGAIN:
+        counted = COUNTS_UNKNOWN
+    close(fd)
+    atomic_store_32_relaxed(&kernel_counts, counted)
+    return counted == COUNTS_TOUCHED
+
+
+cdef int touch_pieces(uint8_t *first, size_t piece, size_t stride, size_t count) noexcept nogil:
+    """Have every page there now, or be told that it cannot be. They are zero afterwards, as before."""
+    cdef size_t i, j
+    cdef uint8_t *page
+    cdef long filled
+    for i in range(count):
+        for j in range(piece // <size_t>PAGE_BYTES):
+            page = first + i * stride + j * PAGE_BYTES
+            filled = -1
+            while filled < 0:
+                filled = fill_by_kernel(page, 1)
+                if filled < 0 and errno != EINTR:
+                    return ERROR_MEMLOCK if errno == EFAULT else ERROR_RANDOM
+            page[0] = 0
+    return ERROR_NONE
+
+
 cdef int map_locked_pieces(uint8_t *first, size_t piece, size_t stride, size_t count, size_t *mapped) noexcept nogil:
     cdef size_t i
     for i in range(count):
@@ -172,6 +250,8 @@ cdef int mapping_create(uint8_t *first, size_t piece, size_t stride, size_t coun
     left[0] = 0
     if backend == BACKEND_SECRETMEM:
         error = map_secret_pieces(first, piece, stride, count, flags, left)
+        if error == ERROR_NONE and mapping_counts_touches():
+            error = touch_pieces(first, piece, stride, count)
     else:
         error = map_locked_pieces(first, piece, stride, count, left)
     for i in range(count):

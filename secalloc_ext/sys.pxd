@@ -14,6 +14,11 @@ cdef extern from *:
     #ifndef SYS_memfd_secret
     #define SYS_memfd_secret 447
     #endif
+    /* The system call itself: what the C library has in its place writes by itself, and would die of a signal. */
+    static inline long fill_by_kernel(void *target, size_t size)
+    {
+        return syscall(SYS_getrandom, target, size, 0);
+    }
     #ifndef SYS_mseal
     #define SYS_mseal 462
     #endif
@@ -22,7 +27,7 @@ cdef extern from *:
     """
     int errno
     int EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
-    int O_CLOEXEC
+    int O_CLOEXEC, O_RDONLY
     int PROT_NONE, PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE
     int MADV_DONTFORK, MADV_DONTDUMP, MADV_WIPEONFORK
@@ -52,6 +57,9 @@ cdef extern from *:
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
     int usleep(unsigned microseconds) noexcept nogil
+    long fill_by_kernel(void *target, size_t size) noexcept nogil
+    int open(const char *path, int flags) noexcept nogil
+    ssize_t read(int fd, void *buffer, size_t size) noexcept nogil
     ssize_t getrandom(void *buffer, size_t size, unsigned flags) noexcept nogil
     int getrlimit(int resource, rlimit *limit) noexcept nogil
     long sysconf(int name) noexcept nogil

@@ -33,10 +33,10 @@ def lay_out(folder, changes):
             (folder / name).write_text(text)
 
 
-def findings(folder, changes=None, failure=None, memlock=UNLIMITED, core=(0, 0), machine="x86_64"):
+def findings(folder, changes=None, failure=None, memlock=UNLIMITED, core=(0, 0), machine="x86_64", touches=False):
     lay_out(folder, changes or {})
     limits = {resource.RLIMIT_MEMLOCK: memlock, resource.RLIMIT_CORE: core}
-    return {row.name: row for row in check.findings(folder, lambda: failure, limits.__getitem__, machine)}
+    return {row.name: row for row in check.findings(folder, lambda: failure, limits.__getitem__, machine, lambda: touches)}
 
 
 def status(**changes):
@@ -175,6 +175,12 @@ def test_the_memlock_limit_does_not_bind_with_cap_ipc_lock(tmp_path):
     rows = findings(tmp_path, status(CapEff=f"{1 << 14:016x}"), memlock=(0, 0))
     assert rows["RLIMIT_MEMLOCK"].state == "ok"
     assert rows["CAP_IPC_LOCK"].value == "yes"
+
+
+def test_the_memlock_limit_binds_all_where_the_kernel_counts_touches(tmp_path):
+    rows = findings(tmp_path, status(CapEff=f"{1 << 14:016x}"), memlock=(0, 0), touches=True)
+    assert rows["RLIMIT_MEMLOCK"].state == "problem"
+    assert "all processes of this user, root's too" in rows["RLIMIT_MEMLOCK"].value
 
 
 def test_without_a_status_file_no_capability_is_assumed(tmp_path):

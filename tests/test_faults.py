@@ -83,8 +83,10 @@ FROM_C = {"first_object_from_c", "an_aligned_object", "growth_by_realloc"}
 
 # What may fail for ever, and the operation succeeds all the same. A release comes later; without the advice a dump is
 # longer; a child gets no copies.
+UNKNOWN = "how_the_kernel_counts"           # then as most do
 DISPENSABLE = {
     "close": set(EVERY),
+    **{call: {UNKNOWN} for call in ("memfd_secret", "ftruncate", "mmap reserve", "read", "open")},
     "getrlimit": set(EVERY),
     "pkey_alloc": set(EVERY),
     "mmap release": {"a_trim", "a_free_of_a_large_object_that_is_not_kept", "the_end_of_a_heap",
@@ -102,6 +104,7 @@ DISPENSABLE = {
 # Where going on would leave a secret open, or closed to its owner: the only ends of a process.
 CHANGE, CLOSE, MOVE = "protection cannot be changed", "inherited pages cannot be closed", "copied pages cannot be moved"
 DEATHS = {
+    (UNKNOWN, "munmap"): "pages cannot be released",  # which no limit makes fail
     # Pages that are closed and cannot be opened, of what is to be wiped now:
     ("the_wipe_of_a_heap", "mprotect open"): CHANGE,
     ("a_free_in_a_locked_heap", "mprotect open"): CHANGE,

@@ -14,7 +14,7 @@ from errno import EAGAIN, EBADF, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOM
 from importlib import import_module
 
 from secalloc import Heap, configure
-from secalloc_ext.heapobject import DEFAULT
+from secalloc_ext.heapobject import DEFAULT, counts_touches
 from support import capi, faults, hostile, maps, operations
 
 SHORT = 0
@@ -193,6 +193,8 @@ def main(name):
     prepare = operations.EVERY[name]
     if hasattr(prepare, "needs"):
         import_module(prepare.needs)  # once, not in every case
+    if prepare is not operations.how_the_kernel_counts:
+        counts_touches()
     dry = run_forked(prepare, None)
     print(json.dumps(dry))
     for fault in plans(dry["counts"]):

@@ -8,6 +8,7 @@ import signal
 
 import secalloc
 from secalloc import Heap, ProtectedError, SecureBytes
+from secalloc_ext.heapobject import counts_touches
 from support import capi, maps
 from support.forking import exit_code, remark, what_it_has
 from support.threads import in_threads
@@ -46,6 +47,13 @@ def used(heap, size, count):
 
 
 # --- beginnings ---
+
+
+@operation
+def how_the_kernel_counts(ground):
+    """Asked once, with the first chunk; before all others it is asked beforehand, so that only their own calls fail."""
+    ground.is_fresh = True
+    return counts_touches
 
 
 @operation
