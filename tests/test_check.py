@@ -36,7 +36,8 @@ def lay_out(folder, changes):
 def findings(folder, changes=None, failure=None, memlock=UNLIMITED, core=(0, 0), machine="x86_64", touches=False):
     lay_out(folder, changes or {})
     limits = {resource.RLIMIT_MEMLOCK: memlock, resource.RLIMIT_CORE: core}
-    return {row.name: row for row in check.findings(folder, lambda: failure, limits.__getitem__, machine, lambda: touches)}
+    rows = check.findings(folder, lambda: failure, limits.__getitem__, machine, lambda: touches)
+    return {row.name: row for row in rows}
 
 
 def status(**changes):

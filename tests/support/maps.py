@@ -71,7 +71,14 @@ def mapping_at(address):
 
 
 def backend_at(address):
-    """The backend of the page at an address; None where that is not the core's."""
+    """The backend of the page at an address; None where that is not the core's. Its name in `maps` is often enough: for
+    `smaps`, which has the flags as well, the kernel looks at every page."""
+    with open("/proc/self/maps") as lines:
+        for line in lines:
+            span, _, rest = line.partition(" ")
+            start, end = (int(part, 16) for part in span.split("-"))
+            if start <= address < end and "secretmem" in rest:
+                return "secretmem"
     around = mapping_at(address)
     return around and around.backend
 

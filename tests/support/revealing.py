@@ -44,13 +44,13 @@ _as_utf8.argtypes = [ctypes.py_object]
 def check_whole(found):
     """Assert that a revealed object is what the interpreter wants such an object to be, and lies where it should."""
     if type(found) is Bytes:
-        assert maps.mapping_at(payload_of(found)).is_secret
-        assert not maps.mapping_at(id(found)).is_secret
+        assert maps.backend_at(payload_of(found))
+        assert not maps.backend_at(id(found))
         assert ctypes.string_at(payload_of(found) + len(found), 1) == b"\0"
     else:
         assert type(found) is Str
         assert _consistent(found, 1) == 1
-        assert all(maps.mapping_at(block).is_secret for block in blocks_of(found) if block)
+        assert all(maps.backend_at(block) for block in blocks_of(found) if block)
 
 
 def outcome(call):
