@@ -33,8 +33,8 @@ from secalloc_ext.sys cimport (
     MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED,
     MREMAP_FIXED, MREMAP_MAYMOVE, O_CLOEXEC, O_RDONLY, PKEY_DISABLE_ACCESS, PROT_NONE, PROT_READ, PROT_WRITE,
     RLIM_INFINITY, RLIMIT_AS, _SC_PAGESIZE, close, errno, fill_by_kernel, ftruncate, getrandom, getrlimit, madvise,
-    memfd_secret, mlock, mmap, mprotect, mremap, mseal, munmap, open, pkey_alloc, pkey_get, pkey_mprotect, pkey_set,
-    pthread_atfork, read, rlimit, sysconf, usleep)
+    memfd_secret, mlock, mmap, mprotect, mremap, munmap, open, pkey_alloc, pkey_get, pkey_mprotect, pkey_set,
+    pthread_atfork, read, rlimit, seal_pages, sysconf, usleep)
 
 
 cdef size_t RESERVATION_BYTES_MAX = <size_t>1 << 40
@@ -91,7 +91,7 @@ cdef int mapping_commit(uint8_t *first, size_t size) noexcept nogil:
 
 cdef int mapping_seal(uint8_t *first, size_t size) noexcept nogil:
     """ERROR_UNSUPPORTED before Linux 6.10. Of 0 bytes: would it work?"""
-    if mseal(first, size) == 0:
+    if seal_pages(first, size) == 0:
         return ERROR_NONE
     return ERROR_UNSUPPORTED if errno == ENOSYS else ERROR_OTHER
 

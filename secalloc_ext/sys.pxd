@@ -23,7 +23,7 @@ cdef extern from *:
     #define SYS_mseal 462
     #endif
     static inline int memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
-    static inline int mseal(void *address, size_t length) { return (int)syscall(SYS_mseal, address, length, 0L); }
+    static inline int seal_pages(void *address, size_t length) { return (int)syscall(SYS_mseal, address, length, 0L); }
     """
     int errno
     int EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM
@@ -53,7 +53,7 @@ cdef extern from *:
     int pkey_mprotect(void *address, size_t length, int protection, int key) noexcept nogil
     int pkey_get(int key) noexcept nogil
     int pkey_set(int key, unsigned rights) noexcept nogil
-    int mseal(void *address, size_t length) noexcept nogil
+    int seal_pages(void *address, size_t length) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
     int mlock(const void *address, size_t length) noexcept nogil
     int usleep(unsigned microseconds) noexcept nogil
