@@ -46,7 +46,7 @@ def make_key(library):
 def places_of(pattern):
     """Where in malloc's heap and in secret memory the bytes at that address are; found without a copy of them.
 
-    Stacks of threads have guards that are no mappings of their own (MADV_GUARD_INSTALL): they are not to be walked over.
+    Not on stacks of threads: they have guards that are no mappings of their own (MADV_GUARD_INSTALL).
     """
     for mapping in maps.mappings():
         if not mapping.access.startswith("rw") or not (mapping.is_secret or mapping.name == "[heap]"):
