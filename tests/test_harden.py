@@ -81,7 +81,7 @@ HOLDER = """
 import os, sys
 import secalloc
 from secalloc.holder import Held, address_of, serve
-secalloc.__getattr__("harden_process")  # while the interpreter's folders can be read
+import secalloc.harden  # while the interpreter's folders can be read
 def hold():
     held = Held()
     data = bytearray(os.urandom(32))
@@ -153,7 +153,7 @@ def test_a_set_uid_program_gives_no_rights(tmp_path, hardened):
     code = """
         import subprocess, sys, secalloc
         from secalloc.attacks import become
-        secalloc.__getattr__("harden_process")
+        import secalloc.harden
         become(65534)
         if sys.argv[2] == "True":
             secalloc.harden_process()
