@@ -12,6 +12,7 @@ from secalloc import SecureBytes
 from secalloc.holder import address_of
 from support import maps
 
+M_TRIM_THRESHOLD = -1  # of mallopt
 EVP_PKEY_ED25519 = 1087  # whose private key OpenSSL keeps as the bytes that it is given
 SEED_BYTES = 32
 libc = ctypes.CDLL(None)
@@ -47,7 +48,9 @@ def places_of(pattern):
     """Where in malloc's heap and in secret memory the bytes at that address are; found without a copy of them.
 
     Not on stacks of threads: they have guards that are no mappings of their own (MADV_GUARD_INSTALL).
+    malloc's heap must not shrink while it is walked: taking the picture frees more than malloc keeps at its end.
     """
+    assert libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
     for mapping in maps.mappings():
         if not mapping.access.startswith("rw") or not (mapping.is_secret or mapping.name == "[heap]"):
             continue
