@@ -6,10 +6,12 @@ import struct
 
 import pytest
 from vm import command, disk, expectations, image, report
-from vm.guest import kcore
+from vm.guest import imageframes
 from vm.guest.search import CHUNK, WORD, Search, compile_library
 from vm.kernels import KERNELS, newest_release
 
+from secalloc.attacks import kcore
+from secalloc.attacks.calls import PAGE_BYTES
 from secalloc.holder import needle_of
 
 MARKER_BYTES = 64
@@ -86,14 +88,14 @@ def test_a_physical_address_is_read_in_each_mapping_that_has_it(core):
 
 
 def test_frames_of_the_image_are_counted_by_the_mappings_that_show_them(tmp_path, monkeypatch):
-    empty, full = bytes(kcore.FRAME), b"x" * kcore.FRAME
+    empty, full = bytes(PAGE_BYTES), b"x" * PAGE_BYTES
     path = tmp_path / "kcore"
     os.close(core_file(path, [
         (0xFFFFFFFF81000000, CODE, full + full + empty + empty),
         (0xFFFF888001000000, CODE, full + empty + full + empty),
     ]))  # fmt: skip
     monkeypatch.setattr(kcore, "PATH", path)
-    assert kcore.compared() == {"direct map, kernel image": 1, "kernel image": 1, "direct map": 1, "neither": 1}
+    assert imageframes.compared() == {"direct map, kernel image": 1, "kernel image": 1, "direct map": 1, "neither": 1}
 
 
 def test_what_is_no_core_file_is_an_error(tmp_path):

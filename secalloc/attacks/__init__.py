@@ -9,7 +9,7 @@ As a program (``python -m secalloc.attacks``) it reads an `Order` as JSON from s
 `Outcome` to standard output. An argument is the user id to run as.
 
     targets, calls    what travels between the processes; system calls
-    reading, writing, descriptors, dumps, physical     attacks from outside
+    reading, writing, descriptors, dumps, physical (by kcore)     attacks from outside
     children, references, uring                        from inside
 
 A new attack is a function that takes a `Target` and answers the names of the needles it reached, and a line in

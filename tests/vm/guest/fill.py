@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from secalloc import Heap, SecureBytes
-from secalloc.attacks import Needle
+from secalloc.attacks import Needle, kcore
 from secalloc.holder import address_of, needle_of
-from vm.guest import kcore
+from vm.guest.imageframes import compared
 from vm.guest.lookthrough import look
 from vm.guest.swap import available
 from vm.guest.telling import Teller
@@ -90,7 +90,7 @@ def tell_filled(teller: Teller, kind: str) -> None:
             raise RuntimeError(f"the program that fills memory ended with {child.wait()}")
         told = json.loads(line)
         looked = look([Needle(**told["needle"])])
-        differing = kcore.compared()
+        differing = compared()
         child.kill()
     places = {mapping: {each.physical for each in looked.found if each.kind == mapping} for mapping in kcore.MAPPINGS}
     teller.measured(f"filled with {kind} pages", {

@@ -4,28 +4,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from secalloc.attacks import Target
-from secalloc.scan import PAGE
+from secalloc.attacks.physical import Place, place_of
 
-__all__ = ["Frame", "Holder"]
-
-PRESENT, SWAPPED = 1 << 63, 1 << 62
-FRAME_BITS = (1 << 55) - 1
-
-
-class Frame(NamedTuple):
-    """Where a byte of a process is: its physical address, None where its page is in swap or nowhere."""
-
-    physical: int | None
-    swapped: bool
-
+__all__ = ["Holder"]
 
 class Holder:
     """A holder process from `with` to its end. Its needles are called by `prefix` and their own name."""
@@ -62,16 +50,13 @@ class Holder:
         self._process.stdin.flush()
         return {f"{self._prefix} {name}" for name in self._answer()} == {each.name for each in self.needles}
 
-    def frame(self, address: int) -> Frame:
-        """See proc(5): /proc/pid/pagemap."""
+    def place_of(self, address: int) -> Place:
+        """Where in physical memory."""
         fd = os.open(f"/proc/{self.pid}/pagemap", os.O_RDONLY)
         try:
-            (entry,) = struct.unpack("<Q", os.pread(fd, 8, address // PAGE * 8))
+            return place_of(fd, address)
         finally:
             os.close(fd)
-        if not entry & PRESENT:
-            return Frame(None, bool(entry & SWAPPED))
-        return Frame((entry & FRAME_BITS) * PAGE + address % PAGE, False)
 
     def kill(self) -> None:
         """By SIGKILL: it can wipe nothing."""

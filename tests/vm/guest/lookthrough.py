@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from secalloc.attacks import Needle
-from vm.guest import kcore
+from secalloc.attacks import Needle, kcore
 from vm.guest.search import Search
 
 __all__ = ["Found", "look"]

@@ -5,9 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from secalloc.attacks import Needle
+from secalloc.attacks import Needle, kcore
 from secalloc.holder import needle_of
-from vm.guest import kcore
 from vm.guest.holding import Holder
 from vm.guest.lookthrough import Looked, look
 from vm.guest.search import WORD
@@ -47,7 +46,7 @@ def tell_frames(teller: Teller, holders: Sequence[Holder], looked: Looked) -> No
         for needle in holder.needles:
             if not needle.address:
                 continue
-            physical = holder.frame(needle.address).physical
+            physical = holder.place_of(needle.address).physical
             if physical is None:
                 count["no frame"] += 1
                 continue

@@ -67,9 +67,9 @@ def ballast() -> None:
 
 def is_out(holders: Sequence[Holder]) -> bool:
     """Whether all that is ordinary is in swap."""
-    frames = [holder.frame(each.address) for holder in holders for each in holder.needles
+    places = [holder.place_of(each.address) for holder in holders for each in holder.needles
               if each.address and not is_secret(each)]  # fmt: skip
-    return all(frame.swapped for frame in frames)
+    return all(place.swapped for place in places)
 
 
 def press(holders: Sequence[Holder]) -> int:
@@ -102,7 +102,7 @@ def step(teller: Teller, holders: Sequence[Holder]) -> None:
             if needle.address:
                 word = "secret" if is_secret(needle) else "ordinary"
                 count[word] += 1
-                count[f"{word} out"] += holder.frame(needle.address).swapped
+                count[f"{word} out"] += holder.place_of(needle.address).swapped
     teller.measured("swap: pages", count)
     # Coded, and without the addresses: the host looks for them in the image.
     for holder in holders:

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secalloc import SecretMemoryUnavailable, SecretMemoryWarning, SecureBytes, configure
-from secalloc.attacks import Needle
+from secalloc.attacks import Needle, kcore
 from secalloc.check import findings, usable
 from secalloc.holder import Held, address_of, needle_of
-from vm.guest import kcore
 from vm.guest.lookthrough import look
 from vm.guest.telling import Teller
 
