@@ -196,19 +196,25 @@ def count_within(what, count, most):
     return count
 
 
+cdef first(values):
+    """The first that is given: not None."""
+    return next(value for value in values if value is not None)
+
+
 cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, flush, prefault, hardening,
                                  dict knobs) except *:
     """Check and gather what makes a heap; None is the default of each. `knobs`: what `hardening` sets, by name."""
     cdef heap_options_t options
     cdef bytes label = name.encode(errors="replace")[:sizeof(options.name) - 1]
-    hardening = hardening or _chosen["hardening"] or os.environ.get("SECALLOC_HARDENING", "fast")
+    hardening = first([hardening, _chosen["hardening"], os.environ.get("SECALLOC_HARDENING", "fast")])
     if hardening not in HARDENING:
         raise ValueError(f"hardening is 'fast' or 'full', not {hardening!r}")
     heap_options_init(&options, hardening == "full")
     memcpy(options.name, <const char *>label, len(label))
     if on_fork not in ON_FORK:
         raise ValueError(f"on_fork is 'isolate' or 'copy', not {on_fork!r}")
-    options.backend = resolve_backend(backend or _chosen["backend"] or os.environ.get("SECALLOC_BACKEND", "secretmem"))
+    options.backend = resolve_backend(
+        first([backend, _chosen["backend"], os.environ.get("SECALLOC_BACKEND", "secretmem")]))
     if knobs["quarantine"] is not None:
         options.quarantine = count_within("quarantine", knobs["quarantine"], QUARANTINE_SLOTS_MAX)
     if knobs["quarantine_large"] is not None:
@@ -220,7 +226,7 @@ cdef heap_options_t options_from(name, backend, limit, on_fork, retain, flags, f
     if knobs["verify_whole"] is not None:
         options.verify_whole = count_within("verify_whole", knobs["verify_whole"], 1)
     options.flags = flags
-    options.limit = parse_size(limit or 0)
+    options.limit = parse_size(first([limit, 0]))
     options.on_fork = ON_FORK[on_fork]
     if flush and not lines_can_be_flushed():
         raise NotImplementedError("flush_on_wipe: this processor lets a program flush no cache lines")
@@ -267,8 +273,8 @@ def configure(*, backend=None, limit=None, reservation=None, flags=0, on_fork="i
         "default", backend, limit, on_fork, retain, flags, flush_on_wipe, prefault, hardening,
         {"quarantine": quarantine, "quarantine_large": quarantine_large, "warm_large": warm_large,
          "gap_frames": gap_frames, "verify_whole": verify_whole})
-    reservation = reservation or os.environ.get("SECALLOC_RESERVATION", 0)
-    if heap_configure(parse_size(reservation), &options) != ERROR_NONE:
+    reservation = parse_size(first([reservation, os.environ.get("SECALLOC_RESERVATION", 0)]))
+    if heap_configure(reservation, &options) != ERROR_NONE:
         raise errors.TooLateError("configure() comes before the first secret: the default heap is in use")
     _chosen.update(backend=backend, hardening=hardening)
 

@@ -29,6 +29,8 @@ cdef extern from "Python.h":
     bint PyObject_CheckBuffer(object candidate)
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef object NONE_GIVEN = object()   # None is refused, as bytes and str do
+
 
 # --- slots ------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ cdef object padded(object self, object width, object fill, int side):
     cdef text_t text
     cdef Py_ssize_t columns = width, missing, left
     text_open(&text, self)
-    cdef Argument filler = text_argument((" " if text.is_str else b" ") if fill is None else fill, text.is_str)
+    cdef Argument filler = text_argument((" " if text.is_str else b" ") if fill is NONE_GIVEN else fill, text.is_str)
     if filler.text.size != 1:
         raise TypeError(f"the fill character must be exactly one {'character' if text.is_str else 'byte'} long")
     missing = columns - text.size
@@ -179,15 +181,15 @@ cdef object padded(object self, object width, object fill, int side):
     return points.become(text.is_str)
 
 
-def ljust(self, width, fillchar=None, /):
+def ljust(self, width, fillchar=NONE_GIVEN, /):
     return padded(self, width, fillchar, 1)
 
 
-def rjust(self, width, fillchar=None, /):
+def rjust(self, width, fillchar=NONE_GIVEN, /):
     return padded(self, width, fillchar, -1)
 
 
-def center(self, width, fillchar=None, /):
+def center(self, width, fillchar=NONE_GIVEN, /):
     return padded(self, width, fillchar, 0)
 
 
@@ -245,7 +247,7 @@ def encode(self, encoding="utf-8", errors="strict"):
     return revealcodecs_encode(self, revealcodecs_codec(encoding), revealcodecs_errors(errors))
 
 
-def hex(self, sep=None, bytes_per_sep=1):
+def hex(self, sep=NONE_GIVEN, bytes_per_sep=1):
     cdef text_t text
     cdef int group = int_value(bytes_per_sep)
     cdef Py_ssize_t i, apart
@@ -253,7 +255,7 @@ def hex(self, sep=None, bytes_per_sep=1):
     open_as(&text, self, False)
     cdef Points points = points_for(self, 2 * text.size)
     cdef Argument between = None
-    if sep is not None:
+    if sep is not NONE_GIVEN:
         between = text_argument(sep, isinstance(sep, str))
         if between.text.size != 1:
             raise ValueError("sep must be length 1.")

@@ -174,6 +174,7 @@ def test_the_default_heap_and_those_after_it_have_what_was_chosen(where):
     ("hardening", "medium", ValueError), ("quarantine", -1, ValueError), ("quarantine", 257, ValueError),
     ("quarantine", "many", TypeError), ("quarantine_large", 33, ValueError), ("gap_frames", 256, ValueError),
     ("gap_frames", 1.5, TypeError), ("warm_large", 9, ValueError), ("verify_whole", "no", TypeError),
+    ("hardening", "", ValueError), ("backend", "", ValueError), ("limit", "", ValueError), ("backend", 0, ValueError),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(knob, value, error):
     with pytest.raises(error):

@@ -172,6 +172,7 @@ def test_operators_take_it_on_either_side(plain, other):
     lambda key: key[10**30], lambda key: key * 10**30, lambda key: key.hex(b"\xff"), lambda key: key.decode(5),
     lambda key: key.decode("unheard of"), lambda key: key.decode("utf-8", 5), lambda key: key.partition(b""),
     lambda key: key.translate(5), lambda key: key.expandtabs(10**30), lambda key: key.zfill(None), lambda key: key[::0],
+    lambda key: key.ljust(9, None), lambda key: key.hex(None), lambda key: key.hex(None, 2),
 ])  # fmt: skip
 def test_bad_arguments_are_refused_as_bytes_refuses_them(call):
     theirs = outcome(lambda: call(SECRET))

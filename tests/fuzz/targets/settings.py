@@ -83,6 +83,13 @@ def in_a_child(work):
     return told
 
 
+def asked_backend(arguments):
+    """What is given, be it empty, is no default."""
+    if arguments.get("backend") is not None:
+        return arguments["backend"]
+    return os.environ.get("SECALLOC_BACKEND", "secretmem")
+
+
 def use(arguments):
     """The name of the error that refused it, or "works", as asked for."""
     warnings.simplefilter("ignore")
@@ -96,11 +103,10 @@ def use(arguments):
         except (secalloc.AllocationError, secalloc.SecretMemoryUnavailable):
             return "no memory"
         assert key == text.encode()
-        assert key.backend == (arguments.get("backend") or os.environ.get("SECALLOC_BACKEND") or "secretmem").replace(
-            "auto", key.backend
-        )
+        assert key.backend == asked_backend(arguments).replace("auto", key.backend)
     assert DEFAULT.on_fork == arguments.get("on_fork", "isolate")
-    assert DEFAULT.limit == (parse_size(arguments.get("limit") or 0) or None)
+    limit = arguments.get("limit")
+    assert DEFAULT.limit == (None if limit is None else parse_size(limit) or None)
     assert DEFAULT.is_valid()
     return "works"
 
