@@ -395,6 +395,7 @@ cdef class Heap:
         size : bytes, as int or "256 MiB"; how much is to be free in the end. It stays, until `trim`
         threads : how many touch pages; default: as many as this process may use processors
         progress : called as ``progress(done, size)``, in bytes, by this thread, after each piece of 124 KiB of its own
+            and at the end
 
         Raises
         ------
@@ -423,6 +424,8 @@ cdef class Heap:
                 other.join()
         if heap_error() != ERROR_NONE:
             raise_error(heap, <Py_ssize_t>stock)
+        if progress is not None:  # which may have seen none of it: the others were sooner
+            progress(min(upkeep_ready(heap), stock), stock)
 
     def layout(self):
         """What of the heap lies where, as a list of `HeapPart` in the order of addresses. Walks all of it."""

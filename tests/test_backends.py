@@ -19,6 +19,7 @@ import secalloc.numpy as snp
 from secalloc import Heap, SecureBytes
 from secalloc_ext.heapobject import probe
 from support import capi, growth, hostile, maps
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks: a thread that was joined may still be counted
 
 def told(thing):
     return thing.backend if isinstance(thing, SecureBytes) else snp.backend(thing)

@@ -25,7 +25,7 @@ def test_reserving_tells_how_long_it_took_and_leaves_nothing():
     [row] = [row for row in json.loads(done.stdout) if row["name"].startswith("reserve")]
     assert row["name"] == "reserve 1 MiB"
     assert row["state"] == "ok"
-    assert re.fullmatch(r"[\d.e-]+ s, [\d.e-]+ us a page, \d+ threads", row["value"])
+    assert re.fullmatch(r"[\d.e+-]+ s, [\d.e+-]+ us a page, \d+ threads", row["value"])
     check.reservation(1 << 20)
     assert not [name for name, parts in layouts() if name == "check" and parts]
 

@@ -252,8 +252,8 @@ def test_three_thousand_forks_in_a_row_and_nothing_grew(policy):
             assert keys[3] == b"secret" * 5_000
         print(*growth(work, heap, warm_up=1, rounds=10))
         """,
-        policy,
-    )
+        policy, timeout=250,
+    )  # fmt: skip
     assert not grew(figures(told), 0), figures(told)
 
 

@@ -174,8 +174,8 @@ def test_a_signal_handler_that_raises_ends_the_wait_for_a_descriptor():
         os.write(writer, b"half")
         def enough(*_): raise RuntimeError("enough")
         signal.signal(signal.SIGALRM, enough)
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
             secalloc.SecureBytes.from_file(reader)
             raise SystemExit("not stopped")
         except RuntimeError:

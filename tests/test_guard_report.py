@@ -20,6 +20,10 @@ GUARDED = "key, p = make(32, guarded=True)"
 LARGE = "key, p = make(100_000); page = maps.mapping_at(p)"
 SMALL = "key, p = make(32); page = maps.mapping_at(p)"
 BEHIND_THE_PAGE = "write(page.end, b'x')"
+NOT_THE_LAST = """
+while page.end - p < 2 * 48:
+    key, p = make(32)
+"""
 FULL_SLAB = """
 key, p = make(16_392); page = maps.mapping_at(p)
 many = [make(16_392)[0] for _ in range(20)]
@@ -46,7 +50,8 @@ FAULTS = {
                              'read inside a freed large object in heap "default": use after free'),
     "behind the last object of a slab": (FULL_SLAB, BEHIND_THE_PAGE,
                                          'bytes behind an object of 16392 bytes in heap "tls": guard page'),
-    "behind a free slot": (SMALL, "write(page.end, b'x')", 'of 48 bytes in heap "tls": guard page'),
+    "behind a free slot": (SMALL + NOT_THE_LAST, BEHIND_THE_PAGE,
+                           'behind a free slot of 48 bytes in heap "tls": guard page'),
     "before a slab": (SMALL, "write(page.start - 3, b'x')", "write 3 bytes before "),
     "a locked heap's small object": (SMALL + "; heap.lock()", "read(p, 1)",
                                      'read inside an object of 32 bytes in heap "tls": the heap is locked'),

@@ -246,7 +246,7 @@ def test_a_heap_whose_pages_cannot_be_released_keeps_them_and_goes_on(kept):
         from secalloc import Heap, SecureBytes
         from support import hostile
         for _ in range(5):  # until Python gave no mapping of its own back meanwhile
-            heap = Heap("full")
+            heap = Heap("full", prefault=False)  # whose thread would add a chunk, and end with its stack
             keys = [SecureBytes(3000, heap=heap) for _ in range(8000)]  # in chunks of several sizes
             large = [SecureBytes(100_000, heap=heap) for _ in range(3)]
             del keys[int(sys.argv[1]):], large

@@ -86,6 +86,8 @@ def test_parts_are_found_of_whichever_secret_width_and_place():
     memory[17:29] = secrets["s0"][20:32]  # 12 bytes of it
     memory[PAGE - 5 : PAGE + 3] = secrets["s1"][8:16]  # 8, across two pages
     memory[2 * PAGE : 2 * PAGE + 7] = secrets["s2"][:7]  # too few
+    memory[2 * PAGE + 7] = secrets["s2"][7] ^ 1
+    memory[2 * PAGE + 99] = secrets["s2"][0] ^ 1  # nor does chance complete a part
     memory[2 * PAGE + 100 : 2 * PAGE + 108] = secrets["s2"][1:9]  # at no step of it
     code = "import sys; kept = bytearray(sys.stdin.buffer.read(12288)); print('here', flush=True); sys.stdin.read(1)"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

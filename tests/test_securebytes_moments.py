@@ -297,7 +297,7 @@ def test_what_is_read_into_it_meanwhile_without_the_gil_writes_nothing_behind_th
     that neither pattern has. Where two processors are one core's, reads and uses may do no more than take turns."""
     succeed(
         """
-        import os, sys, threading, secalloc
+        import os, sys, threading, time, secalloc
         size, done = 1 << 18, threading.Event()
         files = []
         for pattern in (b"ab\\t.", b"cdef"):
@@ -312,7 +312,9 @@ def test_what_is_read_into_it_meanwhile_without_the_gil_writes_nothing_behind_th
         thread = threading.Thread(target=read)
         thread.start()
         sizes, uses = set(), 0
-        while uses < 300 or len(sizes) <= 2 and uses < 10_000:  # on, where the other thread has had no turn
+        until = time.monotonic() + 15
+        # On, where the other thread has had no turn.
+        while uses < 300 or len(sizes) <= 2 and uses < 10_000 and time.monotonic() < until:
             sizes.add(len(eval(use)))
             uses += 1
         done.set()

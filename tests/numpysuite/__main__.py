@@ -1,7 +1,7 @@
 """NumPy's own tests, with every array's data on secret pages: `python tests/numpysuite [--whole]`.
 
 Runs them twice, each time in a process of its own: as they are, and with our data allocator set before the first test.
-Prints what each came to, and exits with 0 if the same tests failed, which is none where numpy is well.
+Prints what each came to, and exits with 0 if no test failed, twice, that did not with numpy's own allocator.
 
 The quick half is the modules that have to do with memory; --whole is all of core, lib, linalg and fft.
 """
@@ -46,7 +46,14 @@ def main(modules: tuple[str, ...]) -> int:
     print(f"numpy {np.__version__}, secret pages: {secret}")
     for name in sorted(failed ^ failed_secret):
         print("fails with secret pages only:" if name in failed_secret else "fails with its own allocator only:", name)
-    return 0 if failed == failed_secret else 1
+    more = failed_secret - failed
+    return 1 if more & again(more) else 0
+
+
+def again(names: set[str]) -> set[str]:
+    """What fails once more with secret pages, of the files of these tests: some of numpy's own fail now and then."""
+    files = tuple(sorted({"/" + name.partition("::")[0] for name in names}))  # they are told as seen from there
+    return run(files, secret=True)[1] if files else set()
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import textwrap
 from support.children import SECONDS_MAX, TESTS
 
 # The first terminal that the leader of a session opens becomes its terminal. A shell that runs the tests in the
-# background has had these two signals ignored.
+# background has had two of these signals ignored, nohup one.
 PRELUDE = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 from secalloc import SecureBytes
 os.open(sys.argv[1], os.O_RDWR)
 def ask(**options):

@@ -187,7 +187,7 @@ def plans(counts):
 def main(name):
     """Print the dry run of an operation, then every case."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    configure(prefault=False)
+    configure(prefault=False, gap_frames=0)  # the default heap, too, as Ground.heap
     gc.collect()
     gc.freeze()  # so that collecting is fast in the cases' processes
     prepare = operations.EVERY[name]
