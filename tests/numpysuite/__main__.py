@@ -46,14 +46,13 @@ def main(modules: tuple[str, ...]) -> int:
     print(f"numpy {np.__version__}, secret pages: {secret}")
     for name in sorted(failed ^ failed_secret):
         print("fails with secret pages only:" if name in failed_secret else "fails with its own allocator only:", name)
-    more = failed_secret - failed
-    return 1 if more & again(more) else 0
+    return 1 if again(failed_secret - failed) else 0
 
 
 def again(names: set[str]) -> set[str]:
-    """What fails once more with secret pages, of the files of these tests: some of numpy's own fail now and then."""
+    """Those that fail a second time with secret pages, in a run of their files alone."""
     files = tuple(sorted({"/" + name.partition("::")[0] for name in names}))  # they are told as seen from there
-    return run(files, secret=True)[1] if files else set()
+    return names & run(files, secret=True)[1] if files else set()
 
 
 if __name__ == "__main__":

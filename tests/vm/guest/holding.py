@@ -15,6 +15,7 @@ from secalloc.attacks.physical import Place, place_of
 
 __all__ = ["Holder"]
 
+
 class Holder:
     """A holder process from `with` to its end. Its needles are called by `prefix` and their own name."""
 
